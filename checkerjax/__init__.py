@@ -1,0 +1,41 @@
+"""checkerjax: checkerboard artifacts of upsampling and strided layers, in JAX.
+
+Every public name is importable from here; nothing is imported before it is used, so that `import checkerjax` and the
+command line's `--help` cost milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "ops": (
+        "PaddedKernel", "as_matrix", "bilinear_kernel", "binomial_taps", "conv", "conv_transpose",
+        "deconv_from_resize", "deconv_from_subpixel", "depth_to_space", "downsample", "hann_taps", "hold_taps",
+        "icnr", "icnr_transpose", "pad", "project_equal_gains", "resize_conv", "space_to_depth", "subpixel_conv",
+        "subpixel_from_deconv", "upsample",
+    ),
+}  # fmt: skip
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from checkerjax.ops import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
