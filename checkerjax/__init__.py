@@ -18,13 +18,35 @@ _ROOMS = {
         "icnr", "icnr_transpose", "pad", "project_equal_gains", "resize_conv", "space_to_depth", "subpixel_conv",
         "subpixel_from_deconv", "upsample",
     ),
+    "spectra": (
+        "RadialProfile", "Spectrum", "crop_interior", "cyclic_spectrum", "flat_probe", "lattice_ratio",
+        "lattice_share", "line_powers", "line_to_floor", "phase_means", "phase_powers", "power_ratio",
+        "power_spectrum", "primitive_lines", "radial_profile", "white_probe",
+    ),
+    "stacks": (
+        "AvgPool", "BatchNorm", "Bias", "Blur", "Conv", "Deconv", "Dense", "Hold", "L2Pool", "LeakyRelu", "MaxPool",
+        "Parallel", "Relu", "Residual", "ResizeConv", "SubPixel", "Tanh", "Upsample", "apply", "format_stack", "init",
+        "interior", "output_size", "parse_stack",
+    ),
+    "overlap": (
+        "count", "count_denominator", "has_equal_counts", "has_equal_energies", "has_equal_gains",
+        "has_equal_phase_spectra", "overlap_count", "phase_energies", "phase_gains", "stack_conditions", "unevenness",
+    ),
+    "images": ("package_photographs", "read_folder", "tiles"),
+    "sweeps": ("Config", "sweep"),
+    "plots": (),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from checkerjax.images import *  # noqa: F403
     from checkerjax.ops import *  # noqa: F403
+    from checkerjax.overlap import *  # noqa: F403
+    from checkerjax.spectra import *  # noqa: F403
+    from checkerjax.stacks import *  # noqa: F403
+    from checkerjax.sweeps import Config as Config, sweep as sweep
 
 
 def __getattr__(name: str) -> object:

@@ -34,6 +34,11 @@ def as_inexact(op: str, name: str, value: Any) -> jax.Array:
     return array
 
 
+def at_least_float32(dtype: Any) -> np.dtype:
+    """The dtype that sums are taken in: float32 for narrower ones; also under strict dtype promotion."""
+    return np.dtype(dtype) if jnp.finfo(dtype).bits >= 32 else np.dtype("float32")
+
+
 def check_not_empty(op: str, name: str, array: Any, layout: str | None = None) -> None:
     """Raises if an axis of `array` has no elements."""
     for axis, size in enumerate(array.shape):
@@ -145,14 +150,19 @@ def pad_pairs(op: str, padding: Any, ndim: int) -> str | Pads:
             )
         return padding.upper()
     if not isinstance(padding, (Sequence, np.ndarray)):
-        return ((as_int(op, "padding", padding, minimum=0),) * 2,) * ndim
+        both = as_int(op, "padding", padding, minimum=0)
+        return ((both, both),) * ndim
     pairs = list(padding)
-    if len(pairs) != ndim or any(isinstance(p, str) or np.ndim(p) != 1 or len(p) != 2 for p in pairs):
+    if len(pairs) != ndim or not all(_is_pair(p) for p in pairs):
         raise ValueError(
             f"{op}: padding must be 'SAME', 'VALID', an int or {ndim} (low, high) pairs, one for each "
             f"of the axes {AXES[ndim]}; got {padding!r}."
         )
     return tuple(_pad_pair(op, axis, pair) for axis, pair in zip(AXES[ndim], pairs))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes)) and len(value) == 2
 
 
 def _pad_pair(op: str, axis: str, pair: Any) -> tuple[int, int]:

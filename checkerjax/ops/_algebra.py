@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from checkerjax import _geometry as geometry
-from checkerjax._checks import AXES, Padding, Pads, PerAxis, as_inexact, check_kernel, one_of, pad_pairs, per_axis
+from checkerjax._checks import AXES, Padding, Pads, PerAxis, check_kernel, one_of, pad_pairs, per_axis
 from checkerjax.ops._resampling import CENTRES, resampling_matrix
 from checkerjax.ops._shuffle import ORDERS
-from checkerjax.ops._upsample import METHODS
+from checkerjax.ops._upsample import check_method
 
 
 class PaddedKernel(NamedTuple):
@@ -47,8 +47,9 @@ def deconv_from_resize(
 
     Returns:
       The kernel `[*K, I, O]`, K = k + u - 1 for an interpolation of u taps (u = scale for "nearest"), and its padding
-      for `conv_transpose(x, kernel, stride=scale, padding=padding)`. Equal to `resize_conv` everywhere for "nearest",
-      "zeros" and "fir" with zero padding; for the other methods in the interior, since at the border they drop taps.
+      for `conv_transpose(x, kernel, stride=scale, padding=padding)`. Equal to `resize_conv` everywhere for
+      "nearest" with "half_pixel" and for "zeros", with zero padding; otherwise in the interior, since at the border
+      interpolations drop taps, and what "fir" spreads beyond it is cut off.
 
     Raises:
       ValueError: for a wrong rank, unknown names, or centres="corners".
@@ -64,17 +65,15 @@ def deconv_from_resize(
     op = "deconv_from_resize"
     kernel, ndim = check_kernel(op, kernel)
     scales = per_axis(op, "scale", scale, ndim)
-    one_of(op, "method", method, METHODS)
+    row = check_method(op, method, taps, cubic_a)
     if one_of(op, "centres", centres, CENTRES) == "corners":
         raise ValueError(f"{op}: centres='corners' is not shift-invariant: no kernel is equal to it.")
-    if (taps is None) == (method == "fir"):
-        raise ValueError(f"{op}: taps are for method='fir' and it needs them; got method={method!r}, taps={taps!r}.")
     pads = _stride_one_pads(op, kernel, padding, ndim)
     result = jnp.flip(kernel, range(ndim))
     paddings = []
     for axis, (s, (low, high)) in enumerate(zip(scales, pads)):
         k = kernel.shape[axis]
-        response, first = _impulse_response(op, s, method, centres, cubic_a, taps, kernel.dtype)
+        response, first = _impulse_response(s, method, centres, cubic_a, row, kernel.dtype)
         result = _convolve_axis(result, response, axis)
         low, high = k - 1 - low - first, response.shape[0] - s + k - 1 - high + first
         result = _append_zeros(result, axis, max(-low, 0), max(-high, 0))
@@ -218,16 +217,16 @@ def _stride_one_pads(op: str, kernel: jax.Array, padding: Padding, ndim: int) ->
 
 
 def _impulse_response(
-    op: str, s: int, method: str, centres: str, cubic_a: float, taps: object, dtype: np.dtype
+    s: int, method: str, centres: str, cubic_a: float, taps: jax.Array | None, dtype: np.dtype
 ) -> tuple[jax.Array, int]:
     """What one input sample adds to the outputs along an axis, and the offset of its first output from s m."""
     if method == "zeros":
         return jnp.ones((1,), dtype), 0
-    if method == "fir":
-        row = as_inexact(op, "taps", taps).astype(dtype)
-        k = row.shape[0]
-        return row, -(max(k - s if centres == "half_pixel" else k - 1, 0) // 2)
-    size, middle = 9, 4  # lanczos3, the widest, reads three samples on either side
+    if taps is not None:
+        k = taps.shape[0]
+        return taps.astype(dtype), -(max(k - s if centres == "half_pixel" else k - 1, 0) // 2)
+    # lanczos3, the widest, reads three samples on either side: those that read the middle one reach as far as six.
+    size, middle = 13, 6
     column = resampling_matrix(size, s, method, centres, cubic_a)[:, middle]
     used = np.flatnonzero(column)
     return jnp.asarray(column[used[0] : used[-1] + 1], dtype), int(used[0]) - s * middle

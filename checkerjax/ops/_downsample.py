@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from checkerjax import _geometry as geometry
-from checkerjax._checks import Padding, Pads, PerAxis, check_field, one_of, pad_pairs, per_axis
+from checkerjax._checks import AXES, Padding, Pads, PerAxis, at_least_float32, check_field, one_of, pad_pairs, per_axis
 from checkerjax.ops._filters import binomial_taps, filter_axis, hann_taps
 from checkerjax.ops._padding import pad_as
 
@@ -34,11 +34,12 @@ def downsample(
       scale: input samples from one output to the next, s; an int or one per axis, at least 1.
       method: "stride" (every s-th sample), "average", "max", "blur" (binomial taps, then every s-th sample), or
         "l2" (square root of the Hann-weighted mean of squares; plus 1e-12, so that its gradient is finite at 0).
-      window: samples that one output sees; an int or one per axis. By default s for average and max, s + 1 for blur,
-        2 s - 1 for l2 (the only one that it has), 1 for stride.
+      window: samples that one output sees; an int or one per axis. By default s for average and max, s + 1 for blur
+        (1 where s is 1), 2 s - 1 for l2 (the only one that it has), 1 for stride.
       padding: "SAME", "VALID", an int, or one (low, high) pair per axis. By default "SAME" for blur and l2, otherwise
         "VALID".
-      pad_mode: as in `pad`; by default "reflect" for blur, otherwise "zeros". Padding never wins a maximum.
+      pad_mode: as in `pad`; by default "reflect" for blur, otherwise "zeros". Padding never wins a maximum,
+        and is narrower than its window.
 
     Returns:
       `[N, *o, C]`, with o as in `conv` for a kernel as large as the window.
@@ -70,11 +71,13 @@ def downsample(
     if method == "max":
         if pad_mode is not None:
             raise ValueError(f"{op}: method='max' has no pad_mode: padding never wins; got {pad_mode!r}.")
+        _check_windows_reach(op, windows, pads)
         return _max_pool(x, windows, scales, pads)
     mode = pad_mode or ("reflect" if method == "blur" else "zeros")
     if method == "l2":
-        power = _filter(pad_as(op, x * x, pads, mode), [hann_taps(s) for s in scales], scales)
-        return jnp.sqrt(power + jnp.asarray(L2_EPSILON, x.dtype))
+        wide = x.astype(at_least_float32(x.dtype))  # in float16 the epsilon would be zero
+        power = _filter(pad_as(op, wide * wide, pads, mode), [hann_taps(s) for s in scales], scales)
+        return jnp.sqrt(power + jnp.asarray(L2_EPSILON, wide.dtype)).astype(x.dtype)
     taps = [binomial_taps(w) if method == "blur" else np.full(w, 1 / w) for w in windows]
     return _filter(pad_as(op, x, pads, mode), taps, scales)
 
@@ -84,7 +87,7 @@ def _windows(op: str, method: str, scales: tuple[int, ...], window: PerAxis | No
         "stride": (1,) * ndim,
         "average": scales,
         "max": scales,
-        "blur": tuple(s + 1 for s in scales),
+        "blur": tuple(s + 1 if s > 1 else 1 for s in scales),
         "l2": tuple(2 * s - 1 for s in scales),
     }[method]
     if window is None:
@@ -93,6 +96,14 @@ def _windows(op: str, method: str, scales: tuple[int, ...], window: PerAxis | No
     if method in ("stride", "l2") and windows != default:
         raise ValueError(f"{op}: method={method!r} with scale={scales} has the window {default}; got {windows}.")
     return windows
+
+
+def _check_windows_reach(op: str, windows: tuple[int, ...], pads: Pads) -> None:
+    for axis, w, pair in zip(AXES[len(windows)], windows, pads):
+        if max(pair) >= w:
+            raise ValueError(
+                f"{op}: a maximum over padding alone has no value; got padding {pair} and window {w} on axis {axis}."
+            )
 
 
 def _filter(x: jax.Array, taps: list[np.ndarray], scales: tuple[int, ...]) -> jax.Array:

@@ -26,6 +26,7 @@ def as_matrix(
       `[outputs, inputs]`, both flattened row by row: `as_matrix(f, x.shape) @ x.ravel()` is `f(x).ravel()`.
 
     Raises:
+      TypeError: if `f` is not callable, `shape` no sequence of ints or `dtype` not floating.
       ValueError: for an empty shape, or if `f` is not linear (seen on two inputs, when not traced).
 
     Example:
@@ -37,9 +38,13 @@ def as_matrix(
     References:
       Dumoulin and Visin, arXiv:1603.07285, section 4.1 (convolution as a matrix operation).
     """
+    if isinstance(shape, (int, str)):
+        raise TypeError(f"as_matrix: shape must be a sequence of ints, batch and channels too; got {shape!r}.")
     shape = tuple(as_int("as_matrix", f"shape[{i}]", n, minimum=1) for i, n in enumerate(shape))
     if not callable(f):
         raise TypeError(f"as_matrix: f must be callable; got {type(f).__name__}.")
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(f"as_matrix: dtype must be floating; got {np.dtype(dtype)}.")
     size = math.prod(shape)
     columns = jax.vmap(lambda unit: f(unit.reshape(shape)).ravel())(jnp.eye(size, dtype=dtype))
     _check_linear(f, columns.T, shape)
@@ -47,8 +52,8 @@ def as_matrix(
 
 
 def _check_linear(f: Callable[[jax.Array], jax.Array], matrix: jax.Array, shape: tuple[int, ...]) -> None:
-    # Signs alternate and sizes differ, so that neither an offset nor a rectifier goes unseen.
-    probe = jnp.asarray((-1.0) ** np.arange(matrix.shape[1]) * (1 + np.arange(matrix.shape[1]) % 7), matrix.dtype)
+    # Signs alternate and sizes differ, and differ from one, so that no offset, rectifier or curve goes unseen.
+    probe = jnp.asarray((-1.0) ** np.arange(matrix.shape[1]) * (2 + np.arange(matrix.shape[1]) % 6), matrix.dtype)
     for x in (probe, -probe):
         out = f(x.reshape(shape)).ravel()
         if concrete(out) is None or concrete(matrix) is None:

@@ -34,6 +34,7 @@ def pad(x: jax.Array, padding: PaddingLike, *, mode: str = "zeros") -> jax.Array
     pairs = pad_pairs("pad", padding, ndim)
     if isinstance(pairs, str):
         raise ValueError(f"pad: padding must be an int or one (low, high) pair per axis; got {padding!r}.")
+    one_of("pad", "mode", mode, tuple(PAD_MODES))
     return pad_as("pad", x, pairs, mode)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from checkerjax._checks import AXES, PerAxis, check_kernel, per_axis
+from checkerjax._checks import AXES, PerAxis, at_least_float32, check_kernel, per_axis
 
 
 def phase_members(kernel_size: int, stride: int, dilation: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def project_equal_gains(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis
     for member in members:
         counts = np.multiply.outer(counts, member.sum(axis=1))
     # Means and gains are summed over few taps; narrow dtypes would leave gains unequal in their last bits.
-    wide = jnp.promote_types(kernel.dtype, jnp.float32)
+    wide = at_least_float32(kernel.dtype)
     weights = jnp.asarray(1 / counts[..., None, None], wide)
     gains = fold_phases(kernel.astype(wide), strides, dilations)
     spatial = tuple(range(ndim))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from checkerjax._checks import PerAxis, as_inexact, check_field, one_of, per_axis
-from checkerjax.ops._filters import filter_axis
+from checkerjax._checks import PerAxis, at_least_float32, check_field, one_of, per_axis
+from checkerjax.ops._filters import check_taps, filter_axis
 from checkerjax.ops._resampling import CENTRES, nearest_indices, resampling_matrix
 
 METHODS = ("nearest", "linear", "cubic", "lanczos3", "zeros", "fir")
@@ -37,7 +38,8 @@ def upsample(
       centres: where output n lies among the inputs: "half_pixel" at (n + 1/2) / s - 1/2 (`jax.image.resize`,
         PyTorch, TensorFlow 2), "sample" at n / s (input samples stay in place, as in the article's figure 7),
         "corners" at n (i - 1) / (s i - 1) (first and last samples coincide). "zeros" is "sample" whatever is said;
-        "fir" puts the middle of its taps there, rounded up to a sample, and refuses "corners" as "zeros" does.
+        "fir" puts the middle of its taps there, rounded up to a sample (fewer than s taps start at s m), and refuses
+        "corners" as "zeros" does. "nearest" takes the lower of two inputs that are equally near.
       align_corners: PyTorch's name: True is `centres="corners"`, False is "half_pixel".
       cubic_a: the slope of the cubic at distance 1: -0.5 (Keys; `jax.image.resize`, Pillow) or -0.75 (PyTorch, OpenCV).
       taps: `[k]`, the filter of "fir", used as given: to keep the mean, taps sum to s (StyleGAN2's
@@ -86,6 +88,16 @@ def check_centres(op: str, centres: str, align_corners: bool | None) -> str:
     return alias
 
 
+def check_method(op: str, method: str, taps: jax.Array | Sequence[float] | None, cubic_a: float) -> jax.Array | None:
+    """The taps of "fir", None for other methods, which take none."""
+    one_of(op, "method", method, METHODS)
+    if (taps is None) == (method == "fir"):
+        raise ValueError(f"{op}: taps are for method='fir' and it needs them; got method={method!r}, taps={taps!r}.")
+    if not isinstance(cubic_a, Real):
+        raise TypeError(f"{op}: cubic_a must be a number; got {cubic_a!r}.")
+    return None if taps is None else check_taps(op, taps)
+
+
 def upsample_as(
     op: str,
     x: jax.Array,
@@ -97,16 +109,14 @@ def upsample_as(
     precision: lax.PrecisionLike = None,
 ) -> jax.Array:
     """`upsample` on behalf of the operator named `op`, its field and scales already checked."""
-    one_of(op, "method", method, METHODS)
-    if (taps is None) == (method == "fir"):
-        raise ValueError(f"{op}: taps are for method='fir' and it needs them; got method={method!r}, taps={taps!r}.")
+    row = check_method(op, method, taps, cubic_a)
     if centres == "corners" and method in ("zeros", "fir"):
         raise ValueError(f"{op}: method={method!r} keeps samples in place; centres='corners' needs an interpolation.")
     for axis, s in enumerate(scales, start=1):
         if method == "zeros":
             x = _insert_zeros(x, axis, s)
-        elif method == "fir":
-            x = _stamp(x, axis, s, as_inexact(op, "taps", taps), centres)
+        elif row is not None:
+            x = _stamp(x, axis, s, row.astype(x.dtype), centres)
         elif s > 1:
             x = _interpolate(x, axis, s, method, centres, cubic_a, precision)
     return x
@@ -119,14 +129,12 @@ def _insert_zeros(x: jax.Array, axis: int, s: int) -> jax.Array:
 
 
 def _stamp(x: jax.Array, axis: int, s: int, taps: jax.Array, centres: str) -> jax.Array:
-    if taps.ndim != 1 or taps.size == 0:
-        raise ValueError(f"upsample: taps must be a filter of shape [k]; got shape {taps.shape}.")
     k = taps.shape[0]
     ahead = max(k - s if centres == "half_pixel" else k - 1, 0) // 2
     stuffed = _insert_zeros(x, axis, s)
     pads = [(0, 0)] * x.ndim
     pads[axis] = (k - 1 - ahead, ahead)
-    return filter_axis(jnp.pad(stuffed, pads), jnp.flip(taps).astype(x.dtype), axis)
+    return filter_axis(jnp.pad(stuffed, pads), jnp.flip(taps), axis)
 
 
 def _interpolate(
@@ -138,7 +146,7 @@ def _interpolate(
     if method == "nearest":
         return jnp.take(x, np.asarray(nearest_indices(size, s, centres)), axis=axis)
     # The weights of a narrow dtype would not sum to one, and that leaves lines: work in float32 and round once.
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = at_least_float32(x.dtype)
     matrix = jnp.asarray(resampling_matrix(size, s, method, centres, cubic_a), dtype=wide)
     out = jnp.tensordot(x.astype(wide), matrix, axes=((axis,), (1,)), precision=precision)
     return jnp.moveaxis(out, -1, axis).astype(x.dtype)

@@ -1,0 +1,78 @@
+"""The command line. Parsing imports neither jax nor numpy; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from checkerjax import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0, or 2 with one line on standard error for bad input."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        try:
+            options = _parser().parse_args(arguments)
+            options.command_line = shlex.join(["checkerjax", *arguments])
+            return importlib.import_module(f"checkerjax.cli._{options.command}").run(options)
+        finally:
+            sys.stdout.flush()  # a reader that has gone is noticed here, not while the interpreter shuts down
+    except KeyboardInterrupt:
+        print("checkerjax: interrupted; nothing was stored.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, `| head` say; what is left in the buffer has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        print(f"checkerjax: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="checkerjax", description="Checkerboard artifacts: measure them before any training.")
+    parser.add_argument("--version", action="version", version=f"checkerjax {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_sweep(commands)
+    _add_overlap(commands)
+    return parser
+
+
+def _add_sweep(commands) -> None:
+    text = (
+        "Random generators (the article's figure 9) and the input gradients of well-known first layers, over many "
+        "random initialisations: lines and phase powers with intervals, a figure, a table, a dataset."
+    )
+    parser = commands.add_parser("sweep", help="artifacts at random initialisation, over seeds", description=text)
+    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="random initialisations (200)")
+    parser.add_argument("--base-seed", type=int, default=0, metavar="N", help="another set of random numbers (0)")
+    parser.add_argument("--only", choices=("forward", "gradient"), help="one half of the job")
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="photographs for the gradients (default: those that scikit-image installs)"
+    )
+    parser.add_argument("--out", default="out/sweep", metavar="FOLDER", help="where results go (out/sweep)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_overlap(commands) -> None:
+    text = "Counts the paths to each output of a stack: overlap, unevenness, and the conditions against checkerboards."
+    parser = commands.add_parser("overlap", help="overlap counts of a stack", description=text)
+    parser.add_argument("stack", help='layers, for example "deconv k3 s2, deconv k3 s2"')
+    parser.add_argument("--size", metavar="N[xN[xN]]", help="input size (default: large enough for two periods)")
+    parser.add_argument(
+        "--ndim", type=int, choices=(1, 2, 3), default=2, help="spatial axes, where --size is not given"
+    )
+    parser.add_argument("--backward", action="store_true", help="paths from the outputs to each input: its gradient")
+    parser.add_argument("--out", metavar="FILE", help="also draw the map to a .png, .svg or .pdf file")

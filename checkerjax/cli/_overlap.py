@@ -1,0 +1,140 @@
+"""`checkerjax overlap`: counts, unevenness and conditions of a stack, in the terminal and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+import numpy as np
+
+from checkerjax import overlap, plots, stacks
+
+SHADES = {True: " ░▒▓█", False: " .:*#"}
+WIDEST = 48  # cells on a side that the terminal shows
+LARGEST = 2**24  # samples of a map: some hundred megabytes, a second
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the report; draws first, so that a place that cannot be written is refused before anything is printed."""
+    stack = stacks.parse_stack(options.stack)
+    text = stacks.format_stack(stack)
+    size = _size(options.size) if options.size else _two_periods(stack, options.ndim)
+    if (samples := math.prod(size if options.backward else stacks.output_size(stack, size))) > LARGEST:
+        raise ValueError(f"overlap: a map has at most {LARGEST} samples; size {_by(size)} makes {samples}.")
+    counts = overlap.count(stack, size, backward=options.backward)
+    if options.out:
+        direction = "paths to each input (backward)" if options.backward else "paths to each output"
+        plots.save(plots.overlap_figure(counts, title=f"{text}\n{direction}"), options.out)
+    print(_report(text, stack, size, counts, options.backward))
+    if options.out:
+        print(f"drawn: {options.out}")
+    return 0
+
+
+def _report(text: str, stack: stacks.Stack, size: tuple[int, ...], counts: np.ndarray, backward: bool) -> str:
+    into, out_of = stacks.periods(stack, counts.ndim)
+    period = into if backward else out_of
+    sizes = f"{_by(size) or 'latent'} -> {_by(stacks.output_size(stack, size))}"
+    lines = [
+        text,
+        f"{'backward, paths to each input' if backward else 'forward, paths to each output'}: {sizes}, "
+        f"period {_by(period)}",
+    ]
+    denominator = overlap.count_denominator(stack, size)
+    if denominator > 1:
+        lines.append(f"counts are in units of 1/{denominator}")
+    central = _central_period(counts, period)
+    for axis, row in enumerate(_profiles(central)):
+        lines.append(f"one period{f' along axis {axis}' if counts.ndim > 1 else ''}: {_numbers(row)}")
+    lines.append(f"unevenness (largest over smallest): {_ratio(overlap.unevenness(counts, period))}")
+    lines += ["", *_conditions(stack, counts.ndim, backward), "", _picture(counts)]
+    return "\n".join(lines)
+
+
+CONDITIONS = {
+    "counts": "1   equal counts",
+    "gains": "2   equal gains: a flat input gives no lines",
+    "energies": "3   equal energies: white input gives equal phase powers (mean over weights)",
+    "mean_phase_spectra": "3b  equal phase spectra: so does every stationary input (mean over weights)",
+    "phase_spectra": "3b  the same for each draw of the weights",
+}
+ANSWERS = {True: "yes", False: "NO", None: "not linear: no answer"}
+
+
+def _conditions(stack: stacks.Stack, ndim: int, backward: bool) -> list[str]:
+    try:
+        found = overlap.stack_conditions(stack, ndim=ndim, backward=backward)
+    except ValueError as error:
+        return [f"conditions: not decided ({error})"]
+    lines = ["conditions at random initialisation, away from the borders:"]
+    lines += [f"  {label:<78}{ANSWERS[getattr(found, name)]}" for name, label in CONDITIONS.items()]
+    return [*lines, "  4   stationary output: no finite kernel of a stride above 1 has it"]
+
+
+def _two_periods(stack: stacks.Stack, ndim: int) -> tuple[int, ...]:
+    """The smallest input size per axis that leaves two periods of output untouched by borders."""
+    if isinstance(stack[0], stacks.Dense):
+        return ()
+    _, period = stacks.periods(stack, ndim)
+    stacks.output_size(stack, (512,) * ndim)  # what no size can mend is told as it is
+    for n in range(1, 513):
+        try:
+            inside = stacks.interior(stack, (n,) * ndim)
+        except ValueError:
+            continue
+        if all(stop - start >= 2 * p for (start, stop), p in zip(inside, period)):
+            return (n,) * ndim
+    raise ValueError("overlap: no input size up to 512 leaves two periods away from the borders; give one with --size.")
+
+
+def _size(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) > 3:
+        raise ValueError(f"overlap: --size must be N, NxN or NxNxN with N at least 1; got {text!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def _central_period(counts: np.ndarray, period: tuple[int, ...]) -> np.ndarray:
+    """One period from the middle, beginning at a multiple of the period so that phases keep their index."""
+    starts = [max((n - p) // 2 // p * p, 0) for n, p in zip(counts.shape, period)]
+    return counts[tuple(slice(start, start + p) for start, p in zip(starts, period))]
+
+
+def _profiles(central: np.ndarray) -> list[np.ndarray]:
+    """One line through the largest count along each axis."""
+    peak = np.unravel_index(int(central.argmax()), central.shape)
+    return [
+        central[tuple(slice(None) if a == axis else peak[a] for a in range(central.ndim))]
+        for axis in range(central.ndim)
+    ]
+
+
+def _picture(counts: np.ndarray) -> str:
+    plane = counts[len(counts) // 2] if counts.ndim == 3 else np.atleast_2d(counts)
+    plane = plane[:WIDEST, :WIDEST]
+    largest = plane.max() or 1
+    shades = SHADES[_can_print(SHADES[True])]
+    levels = np.ceil(plane / largest * (len(shades) - 1)).astype(int)
+    return "\n".join("".join(shades[v] * 2 for v in row).rstrip() for row in levels)
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _numbers(row: np.ndarray) -> str:
+    shown = " ".join(f"{v:g}" for v in row[:64])
+    return shown + (" ..." if len(row) > 64 else "")
+
+
+def _ratio(value: float) -> str:
+    return "infinite: some samples get nothing" if np.isinf(value) else f"{value:.4g}"
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

@@ -1,0 +1,58 @@
+"""`checkerjax sweep`: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import tempfile
+from typing import TYPE_CHECKING
+
+from checkerjax import images, plots, sweeps
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sweeps, stores, draws, prints; everything that can be refused is refused before the first seed."""
+    if options.seeds < 10:
+        raise ValueError(f"sweep: --seeds must be at least 10, for its intervals mean something; got {options.seeds}.")
+    sweeps.import_xarray("sweep")
+    plots.import_pyplot("sweep")
+    grids = {"forward": sweeps.generator_grid(), "gradient": sweeps.gradient_grid()}
+    grids = {name: grid for name, grid in grids.items() if options.only in (None, name)}
+    photographs = _photographs(options.images) if "gradient" in grids else None
+    out = pathlib.Path(options.out)
+    store = sweeps.check_place(out / "sweep.zarr")  # last of the checks, for it makes the folder
+    datasets: dict[str, xarray.Dataset] = {}
+    for name, grid in grids.items():
+        with _reporter(f"sweep, {name}", options.quiet) as report:
+            datasets[name] = sweeps.sweep(
+                grid, seeds=options.seeds, base_seed=options.base_seed, photographs=photographs, report=report
+            )
+        datasets[name].attrs["command"] = options.command_line
+    sweeps.save(datasets, store)
+    table = sweeps.report(datasets)
+    _write_text(out / "sweep.txt", table)
+    plots.save(plots.sweep_figure(datasets), out / "sweep.png")
+    print(table)
+    print(f"stored: {out / 'sweep.zarr'}, {out / 'sweep.txt'}, {out / 'sweep.png'}")
+    return 0
+
+
+def _photographs(folder: str | None):
+    found = images.package_photographs() if folder is None else images.read_folder(folder)
+    return images.tiles(found, sweeps.TILE)
+
+
+def _reporter(label: str, quiet: bool):
+    return contextlib.nullcontext(None) if quiet else sweeps.progress(label)
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False, encoding="utf-8") as file:
+        file.write(text + "\n")
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
