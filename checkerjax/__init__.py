@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from checkerjax.overlap import *  # noqa: F403
     from checkerjax.spectra import *  # noqa: F403
     from checkerjax.stacks import *  # noqa: F403
-    from checkerjax.sweeps import Config as Config, sweep as sweep
+    from checkerjax.sweeps import Config as Config
+    from checkerjax.sweeps import sweep as sweep
 
 
 def __getattr__(name: str) -> object:

@@ -89,12 +89,17 @@ operators = pytest.mark.parametrize(("f", "x_shape", "w_shape"), OPERATORS.value
 def test_vmap_is_a_loop(f, x_shape, w_shape):
     """Over inputs, over kernels, and over both."""
     xs, ws = drawn((2, *x_shape)), drawn((2, *w_shape))
-    f = jax.jit(f)
-    looped = np.stack([[f(x, w) for w in ws] for x in xs])
+
+    @jax.jit
+    def every_way(xs, ws):
+        looped = [[f(x, w) for w in ws] for x in xs]
+        return looped, jax.vmap(f, (0, None))(xs, ws[0]), jax.vmap(f, (None, 0))(xs[0], ws), jax.vmap(f)(xs, ws)
+
+    looped, over_x, over_w, over_both = every_way(xs, ws)
     rounding: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}  # the same short float32 sums, in another order
-    np.testing.assert_allclose(jax.jit(jax.vmap(f, (0, None)))(xs, ws[0]), looped[:, 0], **rounding)
-    np.testing.assert_allclose(jax.jit(jax.vmap(f, (None, 0)))(xs[0], ws), looped[0], **rounding)
-    np.testing.assert_allclose(jax.jit(jax.vmap(f))(xs, ws), looped[[0, 1], [0, 1]], **rounding)
+    np.testing.assert_allclose(over_x, [looped[0][0], looped[1][0]], **rounding)
+    np.testing.assert_allclose(over_w, looped[0], **rounding)
+    np.testing.assert_allclose(over_both, [looped[0][0], looped[1][1]], **rounding)
 
 
 def central(f, at, direction, step):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from checkerjax import ops
 from checkerjax.overlap import count, count_denominator, overlap_count, unevenness
 from checkerjax.stacks import MaxPool, apply, init, interior, output_size, parse_stack, periods
 
+WRONG: Any = 2.0
 # Sums of up to some hundred products in float32, each rounded, relative to the largest count.
 ROUNDING = 1e-5
 
@@ -68,7 +70,7 @@ def test_overlap_count_is_what_stamping_counts(size, k, s, padding, d, extra):
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", 1, ((1, 0), (0, 2))])
 def test_overlap_count_is_a_transposed_convolution_of_ones(padding):
-    arguments = dict(stride=(2, 3), dilation=(1, 2), output_padding=(0, 1), padding=padding)
+    arguments: Any = dict(stride=(2, 3), dilation=(1, 2), output_padding=(0, 1), padding=padding)
     expected = ops.conv_transpose(jnp.ones((1, 4, 3, 1)), jnp.ones((5, 2, 1, 1)), **arguments)
     np.testing.assert_array_equal(overlap_count((4, 3), kernel_size=(5, 2), **arguments), expected[0, ..., 0])
 
@@ -278,7 +280,7 @@ def test_sixty_two_doublings_fit_and_sixty_three_do_not():
     assert count(wraps, 4, backward=True).tolist() == [3**39] * 4
     for text, size in [(f"{wraps}, conv k3 pad_mode=wrap", 4), (f"{wraps.replace('k3', 'k3x1')}, conv k1x3", (4, 4))]:
         for backward in (False, True):
-            with pytest.raises(ValueError, match="count: layer .* int64"):
+            with pytest.raises(ValueError, match=r"count: layer .* int64"):
                 count(text, size, backward=backward)
 
 
@@ -303,17 +305,17 @@ def test_unevenness_is_that_of_the_central_period(values, period, expected):
         (lambda: overlap_count(4, kernel_size=0), ValueError, "overlap_count: kernel_size must be at least 1; got 0"),
         (lambda: overlap_count(0, kernel_size=3), ValueError, "size must be at least 1; got 0"),
         (lambda: overlap_count(4, kernel_size=3, stride=0), ValueError, "stride must be at least 1; got 0"),
-        (lambda: overlap_count(4, kernel_size=3, stride=2.0), TypeError, "stride must be an int; got 2.0"),
+        (lambda: overlap_count(4, kernel_size=3, stride=WRONG), TypeError, "stride must be an int; got 2.0"),
         (lambda: overlap_count((4, 4), kernel_size=(3, 3, 3)), ValueError, "disagree on the number of spatial axes"),
         (lambda: overlap_count((4,) * 4, kernel_size=3), ValueError, "1, 2 or 3 spatial axes; got 4"),
-        (lambda: overlap_count(4, kernel_size=3, stride=2, output_padding=2), ValueError, "output_padding must be below"),
+        (lambda: overlap_count(4, kernel_size=3, stride=2, output_padding=2), ValueError, "must be below"),
         (lambda: overlap_count(1, kernel_size=3, padding=2), ValueError, "padding on axis H leaves no output"),
         (lambda: overlap_count(4, kernel_size=3, padding="same?"), ValueError, "padding must be 'SAME', 'VALID'"),
         (lambda: count("deconv k3 s2, relo", 4), ValueError, "count: character 15: unknown layer 'relo'"),
-        (lambda: count(7, 4), TypeError, "count: stack must be a layer"),
+        (lambda: count(WRONG, 4), TypeError, "count: stack must be a layer"),
         (lambda: count("conv k5 valid", 4), ValueError, r"count: layer 1 \(conv k5 valid\): axis H of x is 4"),
         (lambda: count("dense 4", 4), ValueError, "takes a latent, not a field of size"),
-        (lambda: count("relu, maxpool", 4, backward=True), ValueError, r"layer 2 \(maxpool\): has no count backward; its gradient depends on the data"),
+        (lambda: count("relu, maxpool", 4, backward=True), ValueError, "layer 2 .*no count backward"),
         (lambda: count("residual(conv k3 s2)", 4), ValueError, "must keep the size"),
         (lambda: count_denominator("conv k3", None), ValueError, "count_denominator: layer 1 .*needs a field"),
         (lambda: unevenness(np.ones(3), 4), ValueError, "axis H of values is 3, shorter than its period 4"),

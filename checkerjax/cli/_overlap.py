@@ -20,8 +20,8 @@ def run(options: argparse.Namespace) -> int:
     stack = stacks.parse_stack(options.stack)
     text = stacks.format_stack(stack)
     size = _size(options.size) if options.size else _two_periods(stack, options.ndim)
-    if (samples := math.prod(size if options.backward else stacks.output_size(stack, size))) > LARGEST:
-        raise ValueError(f"overlap: a map has at most {LARGEST} samples; size {_by(size)} makes {samples}.")
+    _check_samples("input", size)
+    _check_samples("output", stacks.output_size(stack, size))
     counts = overlap.count(stack, size, backward=options.backward)
     if options.out:
         direction = "paths to each input (backward)" if options.backward else "paths to each output"
@@ -30,6 +30,11 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         print(f"drawn: {options.out}")
     return 0
+
+
+def _check_samples(name: str, size: tuple[int, ...]) -> None:
+    if (samples := math.prod(size)) > LARGEST:
+        raise ValueError(f"overlap: the {name} may have at most {LARGEST} samples; size {_by(size)} has {samples}.")
 
 
 def _report(text: str, stack: stacks.Stack, size: tuple[int, ...], counts: np.ndarray, backward: bool) -> str:

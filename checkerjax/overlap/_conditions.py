@@ -20,8 +20,10 @@ from checkerjax._checks import PerAxis, check_finite, check_kernel, check_same_r
 from checkerjax.ops._phases import phase_members
 from checkerjax.overlap._phases import check_phases
 
+ArrayLike = jax.Array | np.ndarray
 
-def has_equal_counts(kernel: jax.Array | PerAxis, stride: PerAxis, *, dilation: PerAxis = 1) -> bool:
+
+def has_equal_counts(kernel: ArrayLike | PerAxis, stride: PerAxis, *, dilation: PerAxis = 1) -> bool:
     """Condition 1: every output phase receives equally many taps; for dilation 1, s divides k on every axis.
 
     It says nothing about the taps' values: a learned kernel of equal counts can draw any grid, and one of unequal
@@ -58,7 +60,7 @@ def has_equal_counts(kernel: jax.Array | PerAxis, stride: PerAxis, *, dilation: 
     return all(bool((row == row[0]).all()) for row in counts)
 
 
-def has_equal_gains(kernel: jax.Array, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
+def has_equal_gains(kernel: ArrayLike, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
     """Condition 2: the taps of every output phase have equal sums, for every pair of an input and an output channel.
 
     Then a flat input gives a flat output: no lines. It is what nearest and linear resize-convolutions, ICNR and
@@ -91,7 +93,7 @@ def has_equal_gains(kernel: jax.Array, stride: PerAxis, *, rtol: float = 1e-5, d
     return _all_equal(components.sum(axis=1), np.abs(components).sum(axis=1), rtol)
 
 
-def has_equal_energies(kernel: jax.Array, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
+def has_equal_energies(kernel: ArrayLike, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
     """Condition 3: the taps of every output phase have equal sums of squares, for every pair of channels.
 
     Then white input gives an output of flat variance. For input with neighbours that correlate, it says nothing:
@@ -120,7 +122,7 @@ def has_equal_energies(kernel: jax.Array, stride: PerAxis, *, rtol: float = 1e-5
     return _all_equal(energies, energies, rtol)
 
 
-def has_equal_phase_spectra(kernel: jax.Array, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
+def has_equal_phase_spectra(kernel: ArrayLike, stride: PerAxis, *, rtol: float = 1e-5, dilation: PerAxis = 1) -> bool:
     """Condition 3b: |H_r(f)|^2 is the same for every output phase r and all f, for every pair of channels.
 
     Then every stationary input (of channels that do not correlate) gives an output of flat variance, though not a

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import jax
+import numpy as np
 
 from checkerjax._checks import PerAxis, at_least_float32, check_kernel, per_axis
 from checkerjax.ops._phases import fold_phases
 
 
-def phase_gains(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis = 1) -> jax.Array:
+def phase_gains(kernel: jax.Array | np.ndarray, stride: PerAxis, *, dilation: PerAxis = 1) -> jax.Array:
     """Sum of the taps of each output phase: the values of the output, in turn, for an input of ones.
 
     Where they differ, a flat input gives lines at multiples of 1 / stride (condition 2, `has_equal_gains`).
@@ -26,7 +27,7 @@ def phase_gains(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis = 1) ->
       TypeError: for a dtype that is not floating.
 
     Example:
-      >>> phase_gains(jnp.array([1.0, 2.0, 3.0]).reshape(3, 1, 1), 2).ravel()
+      >>> phase_gains(np.array([1.0, 2.0, 3.0], "float32").reshape(3, 1, 1), 2).ravel()
       Array([4., 2.], dtype=float32)
 
     References:
@@ -37,7 +38,7 @@ def phase_gains(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis = 1) ->
     return fold_phases(kernel.astype(at_least_float32(kernel.dtype)), strides, dilations)
 
 
-def phase_energies(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis = 1) -> jax.Array:
+def phase_energies(kernel: jax.Array | np.ndarray, stride: PerAxis, *, dilation: PerAxis = 1) -> jax.Array:
     """Sum of the squared taps of each output phase: the variances of the output, in turn, for white input.
 
     Where they differ, white noise comes out with a grid in its variance (condition 3, `has_equal_energies`).
@@ -55,7 +56,7 @@ def phase_energies(kernel: jax.Array, stride: PerAxis, *, dilation: PerAxis = 1)
       TypeError: for a dtype that is not floating.
 
     Example:
-      >>> phase_energies(jnp.array([1.0, 2.0, 1.0]).reshape(3, 1, 1), 2).ravel()
+      >>> phase_energies(np.array([1.0, 2.0, 1.0], "float32").reshape(3, 1, 1), 2).ravel()
       Array([2., 4.], dtype=float32)
     """
     kernel, strides, dilations = check_phases("phase_energies", kernel, stride, dilation)

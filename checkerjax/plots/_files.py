@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from checkerjax._checks import one_of
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What would otherwise be the time of writing.
 _METADATA = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.spines.top": False,
@@ -64,16 +64,27 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
       OSError: if the place cannot be written.
     """
     pyplot = import_pyplot("save")
-    path = check_suffix("save", path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     try:
-        with pyplot.rc_context(STYLE):
-            figure.savefig(partial, dpi=150, metadata=_METADATA[path.suffix.lower()])
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        path = check_suffix("save", path)
+        partial = _partial_file(path)
+        try:
+            with pyplot.rc_context(STYLE):
+                figure.savefig(partial, dpi=150, metadata=_METADATA[path.suffix.lower()])
+            partial.chmod(0o644)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     finally:
-        pathlib.Path(partial).unlink(missing_ok=True)
         pyplot.close(figure)
     return path
+
+
+def _partial_file(path: pathlib.Path) -> pathlib.Path:
+    """A new hidden file beside `path`, whose folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise OSError(f"save: cannot write into the folder {str(path.parent)!r}: {error.strerror}.") from error
+    os.close(handle)
+    return pathlib.Path(partial)

@@ -27,9 +27,22 @@ _SOURCE_COLOURS = {"photo": COLOURS["blue"], "white": COLOURS["orange"]}
 
 
 def sweep_figure(datasets: Mapping[str, xarray.Dataset]) -> Figure:
-    """Draws the datasets of `checkerjax sweep`: "forward", "gradient" or both."""
+    """Draws the datasets of `checkerjax sweep`: "forward", "gradient" or both.
+
+    Args:
+      datasets: sweeps of `generator_grid` ("forward") and of `gradient_grid` ("gradient").
+
+    Returns:
+      A matplotlib figure, for `save`.
+
+    Raises:
+      ValueError: if there is neither.
+      ModuleNotFoundError: without matplotlib; the message says what to install.
+    """
+    if not {"forward", "gradient"} & set(datasets):
+        raise ValueError(f"sweep_figure: datasets must have 'forward' or 'gradient'; got {sorted(datasets)}.")
     pyplot = import_pyplot("sweep_figure")
-    heights = {"forward": (1.55, 1.75), "gradient": (1.5, 2.1)}
+    heights = {"forward": (1.9, 1.75), "gradient": (1.85, 2.1)}
     rows = [h for name in ("forward", "gradient") if name in datasets for h in heights[name]]
     with pyplot.rc_context(STYLE):
         figure = pyplot.figure(figsize=(10, sum(rows) * 1.12 + 0.3), layout="constrained")
@@ -85,12 +98,14 @@ def _generator_intervals(part, dataset: xarray.Dataset) -> None:
     titles = (
         "lines of period 2, share of power (95% of images)",
         "lines of period 4 (and 2), share of power",
-        "phase power, largest / smallest (95% interval)",
+        "phase power, largest / smallest (95% of generators)",
     )
     for axes, field, title in zip(panels, ("f2", "f4", "phase_ratio"), titles):
         for row in rows:
             y = -(list(ROWS).index(row.deconvolutions) + 0.24 * (KERNELS.index(row.kernel) - 1))
             value, low, high = getattr(row, field)
+            if field == "phase_ratio":
+                low, high = row.phase_ratio_each[1:]
             label = f"k = {row.kernel}" if row.deconvolutions == 2 else None
             axes.plot(
                 [low, high], [y, y], color=_KERNEL_COLOURS[row.kernel], lw=2.5, solid_capstyle="butt", label=label
@@ -149,7 +164,7 @@ def _gradient_intervals(part, dataset: xarray.Dataset) -> None:
         axes.grid(axis="x", lw=0.4, color="#DDDDDD")
     panels[0].set_yticklabels(names)
     panels[1].set_yticklabels([])
-    panels[0].legend(loc="lower right", fontsize=7)
+    panels[0].legend(loc="upper right", fontsize=7)
 
 
 _HOLES = 32  # where an infinite ratio is drawn

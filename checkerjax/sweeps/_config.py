@@ -59,8 +59,10 @@ class Config:
             as_int(op, name, getattr(self, name), minimum=1)
         if self.measured > self.batch:
             raise ValueError(f"{op}: measured must be at most batch={self.batch}; got {self.measured}.")
-        if not isinstance(self.periods, tuple) or not self.periods:
-            raise TypeError(f"{op}: periods must be a tuple of at least one int; got {self.periods!r}.")
+        if not isinstance(self.periods, tuple):
+            raise TypeError(f"{op}: periods must be a tuple of ints; got {self.periods!r}.")
+        if not self.periods:
+            raise ValueError(f"{op}: periods must be at least one; got none.")
         for period in self.periods:
             as_int(op, "each of periods", period, minimum=2)
         if any(self.period % period for period in self.periods) or len(set(self.periods)) < len(self.periods):

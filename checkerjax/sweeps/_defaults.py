@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from checkerjax.sweeps._config import Config
 
-KERNELS = (5, 4, 3)
-ROWS = {2: "last two layers", 1: "last layer", 0: "none"}
+KERNELS: tuple[int, ...] = (5, 4, 3)
+ROWS = {2: "last two", 1: "last one", 0: "none"}  # which layers are deconvolutions
 TILE = 64  # pixels on a side of the photographs' tiles
 
 # Strides of the first layers as their papers give them; widths are cut to 64 or fewer, which no statistic depends on.
@@ -20,7 +20,7 @@ STEMS = {
     "shortcut 1x1 s2": ("conv k1 s2 c64", 2),
     "max pool 2x2 s2": ("maxpool k2 s2", 2),
     "max pool 3x3 s2": ("maxpool k3 s2", 2),
-    "average pool 2x2 s2": ("avgpool k2 s2", 2),
+    "mean pool 2x2 s2": ("avgpool k2 s2", 2),
 }
 
 

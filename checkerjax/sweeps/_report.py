@@ -36,28 +36,30 @@ def report(datasets: Mapping[str, xarray.Dataset]) -> str:
 
 
 def _generators(dataset: xarray.Dataset) -> str:
-    header = ("deconvolutions", "lines, period 2", "lines, period 4", "phase power", "chance", "p published")
+    header = ("deconv in", "lines, period 2", "lines, period 4", "phases", "chance", "of each", "fits, p")
     table = []
     for row in generator_rows(dataset):
-        verdict = "fits" if row.p_value >= LEVEL else "REJECTED"
+        verdict = "yes" if row.p_value >= LEVEL else "NO"
         table.append(
             (
                 row.name,
                 _span(row.f2),
                 _span(row.f4),
-                _span(row.phase_ratio),
+                _number(row.phase_ratio.value),
                 _number(row.chance),
-                f"{row.p_value:.3f} {verdict}",
+                _span(row.phase_ratio_each),
+                f"{verdict}, {row.p_value:.3f}",
             )
         )
         if row.kernel == KERNELS[-1]:
             published = PUBLISHED[row.deconvolutions]
-            ratio = "not measured" if published.phase_ratio is None else f"{published.phase_ratio:g}"
-            table.append(("  published images", _listed(published.f2), _listed(published.f4), ratio, "", ""))
+            ratio = "-" if published.phase_ratio is None else f"{published.phase_ratio:g}"
+            table.append(("  published", _listed(published.f2), _listed(published.f4), "", "", ratio, ""))
     title = (
-        f"Random generators, {dataset.sizes['seed']} seeds, no training. Lines: share of an image's power (median\n"
-        "and 95% of images). Phase power: largest over smallest of 4 phases over all seeds (95%\n"
-        "interval); chance: what it rarely exceeds where phases are equal."
+        f"Random generators, {dataset.sizes['seed']} seeds, no training. Lines: share of an image's power (median and\n"
+        "95% of images). Phases: largest over smallest power of 4 phases, over all seeds; chance: what that\n"
+        "rarely exceeds where phases are equal; of each: the ratio of single generators (median and 95%).\n"
+        f"Fits: whether the published images could be of this generator (joint test, NO below p = {LEVEL:g})."
     )
     return f"{title}\n{_table(header, table)}"
 
@@ -65,8 +67,8 @@ def _generators(dataset: xarray.Dataset) -> str:
 def _fit(dataset: xarray.Dataset) -> str:
     rows = generator_rows(dataset)
     lines = [
-        "Are the images of the article's figure 9 such images? Joint test of their lines, standard deviation and",
-        f"phase power, the three rows together; rejected below p = {LEVEL:g}:",
+        "Are the images of the article's figure 9 such images? Joint test of their lines, spread and phase",
+        f"power, the three rows together; rejected below p = {LEVEL:g}:",
     ]
     for kernel, p in kernel_p_values(rows).items():
         verdict = "not rejected" if p >= LEVEL else "REJECTED"
@@ -130,4 +132,4 @@ def _number(value: float) -> str:
 
 
 def _listed(values: tuple[float, ...]) -> str:
-    return " ".join(f"{v:g}" for v in values)
+    return " ".join(f"{v:g}".removeprefix("0") for v in values)

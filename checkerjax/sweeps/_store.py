@@ -62,6 +62,7 @@ def open(path: str | os.PathLike[str], group: str) -> xarray.Dataset:
       ModuleNotFoundError: without xarray and zarr; the message says what to install.
     """
     xarray = import_xarray("open")
+    _check_zarr("open")
     root = pathlib.Path(path)
     groups = _read_attributes(root).get("zarr_groups")
     if groups is None:
@@ -97,6 +98,15 @@ def import_xarray(op: str):
             f"{op}: datasets need xarray, which is not installed; pip install 'checkerjax[analysis]'."
         ) from None
     return xarray
+
+
+def _check_zarr(op: str) -> None:
+    try:
+        import zarr  # noqa: F401
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{op}: stores are read with zarr, which is not installed; pip install 'checkerjax[analysis]'."
+        ) from None
 
 
 def _read_attributes(path: pathlib.Path) -> dict:

@@ -27,6 +27,7 @@ class GeneratorRow(NamedTuple):
     f4: Interval
     phase_ratio: Interval  # period 2, ratio of sums over seeds
     chance: float  # what that ratio rarely exceeds with equal phases
+    phase_ratio_each: Interval  # of single generators, over as many images as were published: median and middle 95%
     p_value: float  # joint test of the published values of its row
 
 
@@ -58,6 +59,7 @@ def generator_rows(dataset: xarray.Dataset) -> list[GeneratorRow]:
                     _middle(one.lattice_share.sel(period=4).values),
                     phase_ratio(powers),
                     chance_ratio(powers),
+                    _middle(_ratio_of_each(one.isel(image=slice(len(PUBLISHED[deconvolutions].f2))))),
                     joint_test(*_vectors(one, PUBLISHED[deconvolutions])).p_value,
                 )
             )
@@ -116,6 +118,12 @@ def _middle(values: np.ndarray) -> Interval:
     return Interval(float(median), float(low), float(high))
 
 
+def _ratio_of_each(images: xarray.Dataset) -> np.ndarray:
+    """Largest over smallest phase power of period 2, of every seed's images together, `[seeds]`."""
+    powers = fold_phases(images.phase_power.sum("image").values, 2)
+    return powers.max((1, 2)) / powers.min((1, 2))
+
+
 def _vectors(one: xarray.Dataset, published: Published) -> tuple[np.ndarray, np.ndarray]:
     """A simulated generator's numbers `[seeds, D]` and the published ones `[D]`, on scales where they are symmetric.
 
@@ -131,7 +139,6 @@ def _vectors(one: xarray.Dataset, published: Published) -> tuple[np.ndarray, np.
         np.log(published.std),
     ]
     if published.phase_ratio is not None:
-        powers = fold_phases(images.phase_power.sum("image").values, 2).reshape(len(f2), -1)
-        columns.append(np.log(powers.max(1) / powers.min(1)))
+        columns.append(np.log(_ratio_of_each(images)))
         observed.append(np.log(published.phase_ratio))
     return np.stack(columns, axis=1), np.array(observed)
