@@ -135,9 +135,7 @@ def per_axis(op: str, name: str, value: Any, ndim: int, *, minimum: int = 1) -> 
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)) or np.ndim(value) == 0:
         return (as_int(op, name, value, minimum=minimum),) * ndim
     if len(value) != ndim:
-        raise ValueError(
-            f"{op}: {name} must be an int or {ndim} ints, one for each of the axes {AXES[ndim]}; got {value!r}."
-        )
+        raise ValueError(f"{op}: {name} must be an int, or one int for each of the axes {AXES[ndim]}; got {value!r}.")
     return tuple(as_int(op, f"{name} on axis {axis}", v, minimum=minimum) for axis, v in zip(AXES[ndim], value))
 
 

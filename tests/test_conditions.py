@@ -205,7 +205,7 @@ def test_rtol_is_relative_to_the_taps_not_to_what_is_left_of_them():
         (dict(kernel=np.ones((0, 1, 1), "f4"), stride=2), ValueError, "axis H of kernel is empty"),
         (dict(kernel=np.ones((2, 1, 1), "i4"), stride=2), TypeError, "kernel must have a floating dtype; got int32"),
         (dict(kernel=taps(1), stride=0), ValueError, "stride must be at least 1; got 0"),
-        (dict(kernel=taps(1), stride=(2, 2)), ValueError, "stride must be an int or 1 ints"),
+        (dict(kernel=taps(1), stride=(2, 2)), ValueError, "stride must be an int, or one int"),
         (dict(kernel=taps(1), stride=2, dilation=0), ValueError, "dilation must be at least 1; got 0"),
         (dict(kernel=taps(1), stride=2, rtol=-1), ValueError, "rtol must be finite and at least 0; got -1"),
         (dict(kernel=taps(1), stride=2, rtol=math.nan), ValueError, "rtol must be finite"),

@@ -79,7 +79,9 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
 @pytest.mark.parametrize("values", [GREY.astype(np.int32) * 9000, GREY.astype(np.float32)])
 def test_samples_without_a_stated_range_are_refused(tmp_path, values):
     Image.fromarray(values).save(tmp_path / "deep.tif")
-    with pytest.raises(ValueError, match=r"deep\.tif' cannot be read as a picture: its samples .* have no stated range"):
+    with pytest.raises(
+        ValueError, match=r"deep\.tif' cannot be read as a picture: its samples .* have no stated range"
+    ):
         read_folder(tmp_path)
 
 
@@ -98,7 +100,9 @@ def test_a_broken_picture_is_named(tmp_path, rng, damage):
     good = tmp_path / "a.png"
     Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(good)
     whole = good.read_bytes()
-    (tmp_path / "b.png").write_bytes({"text": b"no picture", "truncated": whole[: len(whole) // 2], "empty": b""}[damage])
+    (tmp_path / "b.png").write_bytes(
+        {"text": b"no picture", "truncated": whole[: len(whole) // 2], "empty": b""}[damage]
+    )
     with pytest.raises(ValueError, match=r"read_folder: '.*b\.png' cannot be read as a picture: ") as raised:
         read_folder(tmp_path)
     assert "\n" not in str(raised.value)
@@ -132,7 +136,9 @@ def test_package_photographs_are_everyday_scenes_in_colour():
 def test_missing_packages_are_named_with_the_way_to_get_them(tmp_path, monkeypatch, colour):
     Image.fromarray(colour).save(tmp_path / "a.png")
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "skimage" else find(name, *rest))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "skimage" else find(name, *rest)
+    )
     with pytest.raises(ModuleNotFoundError, match=r"come with scikit-image.*checkerjax\[experiments\]"):
         package_photographs()
     monkeypatch.setitem(sys.modules, "PIL", None)

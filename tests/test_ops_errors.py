@@ -112,7 +112,7 @@ STEPS = [
         for value, kind, parts in [
             (0, ValueError, ("must be at least 1; got 0",)),
             ((2, -1), ValueError, ("on axis W must be at least 1; got -1",)),
-            ((2, 2, 2), ValueError, ("must be an int or 2 ints", "axes HW; got (2, 2, 2)")),
+            ((2, 2, 2), ValueError, ("must be an int, or one int for each of the axes HW; got (2, 2, 2)",)),
             (True, TypeError, ("must be an int; got True",)),
             (2.0, TypeError, ("must be an int; got 2.0",)),
             ((2, 1.5), TypeError, ("on axis W must be an int; got 1.5",)),
@@ -284,7 +284,11 @@ def test_what_is_no_array_is_called_so(bad):
         (lambda: cj.hann_taps(0), ValueError, "hann_taps: scale must be at least 1; got 0."),
         (lambda: cj.binomial_taps(0), ValueError, "binomial_taps: size must be at least 1; got 0."),
         (lambda: cj.bilinear_kernel(0), ValueError, "bilinear_kernel: stride must be at least 1; got 0."),
-        (lambda: cj.bilinear_kernel((2, 2), ndim=1), ValueError, "bilinear_kernel: stride must be an int or 1 ints"),
+        (
+            lambda: cj.bilinear_kernel((2, 2), ndim=1),
+            ValueError,
+            "bilinear_kernel: stride must be an int, or one int for each of the axes H; got (2, 2).",
+        ),
         (lambda: cj.bilinear_kernel(2, ndim=4), ValueError, "bilinear_kernel: ndim must be 1, 2 or 3; got 4."),
         (lambda: cj.bilinear_kernel(2, channels=0), ValueError, "bilinear_kernel: channels must be at least 1; got 0."),
         (

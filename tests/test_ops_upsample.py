@@ -89,6 +89,13 @@ def test_samples_stay_where_the_convention_says(rng):
         np.testing.assert_allclose(corners[:, [0, -1]], x[:, [0, -1]], **ROUNDING)
 
 
+def test_precision_reaches_the_matrix_products():
+    double = functools.partial(upsample, scale=2, method="linear", precision="highest")
+    equations = jax.make_jaxpr(double)(jnp.ones((1, 4, 3, 1))).eqns
+    products = [e.params["precision"] for e in equations if e.primitive.name == "dot_general"]
+    assert products == [(jax.lax.Precision.HIGHEST,) * 2] * 2
+
+
 def test_align_corners_is_an_alias(rng):
     x = draw(rng, 1, 4, 1)
     linear = functools.partial(upsample, x, scale=2, method="linear")

@@ -55,7 +55,7 @@ def test_periods_that_do_not_fit_are_refused(name):
         f(FIELD, (2, -2))
     with pytest.raises(TypeError, match=f"{name}: period must be an int; got 2.0"):
         f(FIELD, 2.0)
-    with pytest.raises(ValueError, match=f"{name}: period must be an int or 2 ints"):
+    with pytest.raises(ValueError, match=f"{name}: period must be an int, or one int"):
         f(FIELD, (2, 2, 2))
     with pytest.raises(ValueError, match=f"{name}: axis H of x is 6, smaller than its period 7"):
         f(FIELD, (7, 2))

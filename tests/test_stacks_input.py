@@ -13,7 +13,7 @@ FIELD = np.ones((2, 4, 4, 3), np.float32)
 BAD_INITS = [
     ("conv k3 g2", {}, ValueError, r"layer 1 \(conv k3 g2\): groups must divide .* groups=2, 3 in, 16 out"),
     ("relu, deconv k3 c5 g3", {}, ValueError, r"layer 2 .*groups must divide .* 3 in, 5 out"),
-    ("conv k3x3x3", {}, ValueError, r"layer 1 \(conv k3x3x3\): kernel must be an int or 2 ints.* axes HW"),
+    ("conv k3x3x3", {}, ValueError, r"layer 1 \(conv k3x3x3\): kernel must be an int, or one int.* axes HW"),
     ("maxpool p1:1", {}, ValueError, r"layer 1 \(maxpool p1:1\): padding must be .* 2 \(low, high\) pairs"),
     ("deconv k3 s2 icnr", {}, ValueError, r"layer 1 .*'icnr' needs a stride that divides the kernel size"),
     ("deconv k4 s2 d3 icnr", {}, ValueError, r"no dilation; got kernel size 4, stride 2, dilation 3"),

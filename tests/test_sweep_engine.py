@@ -52,9 +52,7 @@ def _numbers(config, base_seed, seed, shapes):
 def _run(config, base_seed, seed, x, stack=None):
     params = _params(config, base_seed, seed)
     stack = stacks.parse_stack(stack) if stack else config.stack
-    return np.asarray(
-        stacks.apply(params[: len(stack)], stack, np.float32(x), precision="highest"), dtype=np.float64
-    )
+    return np.asarray(stacks.apply(params[: len(stack)], stack, np.float32(x), precision="highest"), dtype=np.float64)
 
 
 def _statistics(config, line_field, power_field):
@@ -310,9 +308,7 @@ def test_progress_is_told_after_every_seed():
 
 def test_default_grids_are_valid_and_unique():
     forward, gradient = generator_grid(), gradient_grid()
-    assert [c.name for c in forward] == [
-        f"{row}, k{k}" for row in ("last two", "last one", "none") for k in (5, 4, 3)
-    ]
+    assert [c.name for c in forward] == [f"{row}, k{k}" for row in ("last two", "last one", "none") for k in (5, 4, 3)]
     assert {c.field_size for c in forward} == {(32, 32)}
     assert {c.field_size for c in gradient} == {(64, 64)}
     assert len({c.name for c in gradient}) == len(gradient) == 22

@@ -61,9 +61,7 @@ def test_intervals_cover_the_ratio_of_expectations_as_often_as_they_say(rng, lev
     assert least <= hits <= most
 
 
-@pytest.mark.parametrize(
-    ("numerator", "denominator", "expected"), [(0.0, 0.0, 0.0), (0.0, 2.0, 0.0), (3.0, 0.0, 0.0)]
-)
+@pytest.mark.parametrize(("numerator", "denominator", "expected"), [(0.0, 0.0, 0.0), (0.0, 2.0, 0.0), (3.0, 0.0, 0.0)])
 def test_a_ratio_over_nothing_counts_as_zero(numerator, denominator, expected):
     assert ratio_of_sums(np.full(5, numerator), np.full(5, denominator)) == (expected,) * 3
 

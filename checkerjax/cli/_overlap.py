@@ -49,10 +49,12 @@ def _report(text: str, stack: stacks.Stack, size: tuple[int, ...], counts: np.nd
     denominator = overlap.count_denominator(stack, size)
     if denominator > 1:
         lines.append(f"counts are in units of 1/{denominator}")
-    central = _central_period(counts, period)
-    for axis, row in enumerate(_profiles(central)):
-        lines.append(f"one period{f' along axis {axis}' if counts.ndim > 1 else ''}: {_numbers(row)}")
-    lines.append(f"unevenness (largest over smallest): {_ratio(overlap.unevenness(counts, period))}")
+    for axis, (p, row) in enumerate(zip(period, _rows(stack, size, counts.ndim, backward))):
+        where = f" along axis {axis}" if counts.ndim > 1 else ""
+        ratio = _ratio(overlap.unevenness(row, p))
+        lines.append(f"one period{where}: {_numbers(_central_period(row, p))}; largest over smallest {ratio}")
+    if counts.ndim > 1:
+        lines.append(f"unevenness of the whole map: {_ratio(overlap.unevenness(counts, period))}")
     lines += ["", *_conditions(stack, counts.ndim, backward), "", _picture(counts)]
     return "\n".join(lines)
 
@@ -100,19 +102,17 @@ def _size(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _central_period(counts: np.ndarray, period: tuple[int, ...]) -> np.ndarray:
+def _rows(stack: stacks.Stack, size: tuple[int, ...], ndim: int, backward: bool) -> list[np.ndarray]:
+    """The counts of each axis on its own."""
+    alone = [stacks.along_axis(stack, axis, ndim) for axis in range(ndim)]
+    sizes = [(n,) for n in size] or [()] * ndim
+    return [overlap.count(part, n, backward=backward) for part, n in zip(alone, sizes)]
+
+
+def _central_period(row: np.ndarray, period: int) -> np.ndarray:
     """One period from the middle, beginning at a multiple of the period so that phases keep their index."""
-    starts = [max((n - p) // 2 // p * p, 0) for n, p in zip(counts.shape, period)]
-    return counts[tuple(slice(start, start + p) for start, p in zip(starts, period))]
-
-
-def _profiles(central: np.ndarray) -> list[np.ndarray]:
-    """One line through the largest count along each axis."""
-    peak = np.unravel_index(int(central.argmax()), central.shape)
-    return [
-        central[tuple(slice(None) if a == axis else peak[a] for a in range(central.ndim))]
-        for axis in range(central.ndim)
-    ]
+    start = max((len(row) - period) // 2 // period * period, 0)
+    return row[start : start + period]
 
 
 def _picture(counts: np.ndarray) -> str:
@@ -138,7 +138,7 @@ def _numbers(row: np.ndarray) -> str:
 
 
 def _ratio(value: float) -> str:
-    return "infinite: some samples get nothing" if np.isinf(value) else f"{value:.4g}"
+    return "infinite (some samples get nothing)" if np.isinf(value) else f"{value:.4g}"
 
 
 def _by(sizes: tuple[int, ...]) -> str:

@@ -19,6 +19,8 @@ def run(options: argparse.Namespace) -> int:
     """Sweeps, stores, draws, prints; everything that can be refused is refused before the first seed."""
     if options.seeds < 10:
         raise ValueError(f"sweep: --seeds must be at least 10, for its intervals mean something; got {options.seeds}.")
+    if options.base_seed not in range(2**32):
+        raise ValueError(f"sweep: --base-seed must be from 0 to 2^32 - 1; got {options.base_seed}.")
     sweeps.import_xarray("sweep")
     plots.import_pyplot("sweep")
     grids = {"forward": sweeps.generator_grid(), "gradient": sweeps.gradient_grid()}

@@ -34,7 +34,7 @@ def binomial_taps(size: int) -> np.ndarray:
       Zhang, Making convolutional networks shift-invariant again, arXiv:1904.11486 (the blur).
     """
     size = as_int("binomial_taps", "size", size, minimum=1)
-    return np.array([math.comb(size - 1, j) for j in range(size)]) / 2.0 ** (size - 1)
+    return np.array([math.comb(size - 1, j) / 2 ** (size - 1) for j in range(size)])
 
 
 def hold_taps(scale: int, *, order: int = 0) -> np.ndarray:

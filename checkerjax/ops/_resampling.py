@@ -23,18 +23,18 @@ def nearest_indices(size: int, scale: int, centres: str) -> np.ndarray:
     return np.clip(-((denominator - 2 * numerator) // (2 * denominator)), 0, size - 1)
 
 
-def _triangle(t: np.ndarray) -> np.ndarray:
+def triangle(t: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, 1.0 - np.abs(t))
 
 
-def _cubic(t: np.ndarray, a: float) -> np.ndarray:
+def cubic(t: np.ndarray, a: float) -> np.ndarray:
     t = np.abs(t)
     inner = ((a + 2) * t - (a + 3)) * t * t + 1
     outer = a * (((t - 5) * t + 8) * t - 4)
     return np.where(t < 1, inner, np.where(t < 2, outer, 0.0))
 
 
-def _lanczos3(t: np.ndarray) -> np.ndarray:
+def lanczos3(t: np.ndarray) -> np.ndarray:
     return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0.0)
 
 
@@ -50,9 +50,9 @@ def resampling_matrix(size: int, scale: int, method: str, centres: str, cubic_a:
         return matrix
     distance = (numerator[:, None] - denominator * np.arange(size)) / denominator
     if method == "linear":
-        weights = _triangle(distance)
+        weights = triangle(distance)
     elif method == "cubic":
-        weights = _cubic(distance, cubic_a)
+        weights = cubic(distance, cubic_a)
     else:
-        weights = _lanczos3(distance)
+        weights = lanczos3(distance)
     return weights / weights.sum(axis=1, keepdims=True)

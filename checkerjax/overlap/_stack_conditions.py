@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from checkerjax.overlap._counts import StackLike, count_as
 from checkerjax.overlap._linear import Chain, linear_chain
 from checkerjax.overlap._moments import mean_covariance, one_draw, stationary
 from checkerjax.stacks import _layers as layers
+from checkerjax.stacks._axes import along_axis
 from checkerjax.stacks._geometry import longest_run, stack_periods, stack_size
 from checkerjax.stacks._layers import Stack, check_initialiser
-from checkerjax.stacks._plan import place_of
 from checkerjax.stacks._text import as_stack
 
 _CHANNELS = 2  # one would let products of weights commute that do not in a network
@@ -90,7 +89,7 @@ def stack_conditions(
     shifts = stack_periods(op, whole, ndim)[0 if backward else 1]
     answers = {}
     for axis, period in enumerate(shifts):
-        part = _after_dense(_on_axis(f"{op}: ", whole, axis, ndim))
+        part = _after_dense(along_axis(whole, axis, ndim, op=op))
         if part not in answers:
             answers[part] = _decide(op, part, period, backward, initialiser, draws, rng)
     return functools.reduce(_both, answers.values())
@@ -104,27 +103,6 @@ def _both(first: StackConditions, second: StackConditions) -> StackConditions:
 def _after_dense(stack: Stack) -> Stack:
     dense = [i for i, layer in enumerate(stack) if isinstance(layer, layers.Dense)]
     return stack[dense[-1] + 1 :] if dense else stack
-
-
-def _on_axis(prefix: str, stack: Stack, axis: int, ndim: int) -> Stack:
-    """A stack as one axis has it, with one axis."""
-    return tuple(_layer_on_axis(place_of(prefix, i, layer), layer, axis, ndim) for i, layer in enumerate(stack))
-
-
-def _layer_on_axis(op: str, layer: Any, axis: int, ndim: int) -> Any:
-    if isinstance(layer, layers.Residual):
-        return layers.Residual(_on_axis(f"{op}: ", layer.stack, axis, ndim))
-    if isinstance(layer, layers.Parallel):
-        branches = (_on_axis(f"{op}: branch {i + 1}, ", b, axis, ndim) for i, b in enumerate(layer.stacks))
-        return layers.Parallel(tuple(branches), layer.combine)
-    own = {}
-    for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        if isinstance(value, tuple):
-            if len(value) != ndim:
-                raise ValueError(f"{op}: {field.name} is for {len(value)} axes; expected ndim={ndim}.")
-            own[field.name] = (value[axis],) if field.name == "padding" else value[axis]
-    return dataclasses.replace(layer, **own)
 
 
 def _decide(

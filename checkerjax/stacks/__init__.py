@@ -1,6 +1,7 @@
 """Stacks of layers: one description, as text or objects, that is run here and counted, expected and swept elsewhere."""
 
 from checkerjax.stacks._apply import apply
+from checkerjax.stacks._axes import along_axis
 from checkerjax.stacks._geometry import interior, output_size, periods
 from checkerjax.stacks._init import init, init_from_normals, normal_count, output_channels
 from checkerjax.stacks._layers import (
@@ -48,6 +49,7 @@ __all__ = [
     "SubPixel",
     "Tanh",
     "Upsample",
+    "along_axis",
     "apply",
     "as_stack",
     "format_stack",

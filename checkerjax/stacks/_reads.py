@@ -202,7 +202,7 @@ def _interpolation(size: int, s: int, method: str, centres: str, margin: int) ->
     below, rest = numerator // denominator, numerator % denominator
     if method == "linear":  # dropping a tap and scaling the other up is what "edge" does
         return _reads(size, below + np.arange(2), np.hstack([denominator - rest, rest]), denominator, "edge")
-    response, reach = (lambda t: resampling._cubic(t, -0.5), 2) if method == "cubic" else (resampling._lanczos3, 3)
+    response, reach = (lambda t: resampling.cubic(t, -0.5), 2) if method == "cubic" else (resampling.lanczos3, 3)
     positions = below + np.arange(1 - reach, reach + 1)
     weights = response((numerator - denominator * positions) / denominator)
     weights = np.where(np.abs(weights) < _NEGLIGIBLE, 0.0, weights)
