@@ -51,7 +51,8 @@ def random_layer(rng, ndim, room):
     if kind == "conv":
         return Conv(k, int(rng.integers(1, 3)), padding=padding, pad_mode=mode), 1
     if kind == "deconv":
-        # XLA (jaxlib 0.10.2, CPU) can abort where one axis has k = s = p + 1 and another k above its size: not square
+        # Square kernels where the padding is a number: XLA (jaxlib 0.10.2, CPU) aborts the process for some others,
+        # with k = s = 2 and p = 1 on one axis and a kernel longer than the field on another.
         sizes = tuple(int(n) for n in rng.integers(1, 7, size=ndim))
         return Deconv(sizes if isinstance(padding, str) else sizes[0], scale, padding=padding), scale
     if kind == "subpixel":

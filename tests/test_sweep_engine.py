@@ -52,7 +52,8 @@ def _numbers(config, base_seed, seed, shapes):
 def _run(config, base_seed, seed, x, stack=None):
     params = _params(config, base_seed, seed)
     stack = stacks.parse_stack(stack) if stack else config.stack
-    return np.asarray(stacks.apply(params[: len(stack)], stack, np.float32(x), precision="highest"), dtype=np.float64)
+    x = jax.numpy.asarray(x, "float32")
+    return np.asarray(stacks.apply(params[: len(stack)], stack, x, precision="highest"), dtype=np.float64)
 
 
 def _statistics(config, line_field, power_field):

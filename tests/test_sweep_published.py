@@ -134,7 +134,8 @@ def test_phase_powers_of_strided_stems_are_the_counted_windows(gradients, name):
     before = max(kernel - stride, 0) // 2
     for start in range(-before, size, stride):
         windows[max(start, 0) : start + kernel] += 1
-    per_phase = np.outer(*[[windows[margin : size - margin][r::stride].mean() for r in range(stride)]] * 2)
+    along = [windows[margin : size - margin][r::stride].mean() for r in range(stride)]
+    per_phase = np.outer(along, along)
     most, least = (powers[:, per_phase == v].mean(1) for v in (per_phase.max(), per_phase.min()))
     if COUNTED[name] == 1:
         most, least = powers[:, 0, 0], powers[:, 1, 1]

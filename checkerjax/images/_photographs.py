@@ -64,6 +64,13 @@ def read_folder(folder: str | pathlib.Path) -> list[Photograph]:
     Raises:
       ValueError: if the folder is not one, holds no picture, or a picture cannot be read (it is named).
       ModuleNotFoundError: without Pillow; the message says what to install.
+
+    Example:
+      >>> import tempfile, PIL.Image
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     PIL.Image.new("L", (3, 2)).save(f"{folder}/grey.png")
+      ...     read_folder(folder)[0].pixels.shape
+      (2, 3, 3)
     """
     path = pathlib.Path(folder)
     if not path.is_dir():

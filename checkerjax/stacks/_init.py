@@ -169,7 +169,7 @@ def _fill(plan: tuple, normals: jax.Array) -> tuple:
     for draw in draws:
         stop = start + math.prod(draw.shape)
         # A bias of std 0 takes its normals too: its std then changes no other parameter.
-        array = normals[start:stop].reshape(draw.shape) * draw.std if draw.std else jnp.zeros(draw.shape, normals.dtype)
+        array = normals[start:stop].reshape(draw.shape) * draw.std
         arrays.append(draw.tie(array) if draw.tie else array)
         start = stop
     return jax.tree.unflatten(structure, arrays)
