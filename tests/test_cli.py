@@ -83,8 +83,9 @@ def test_the_module_runs_like_the_command():
     assert _run().returncode == 2
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # an error when the interpreter ends, or at the first line
 @pytest.mark.parametrize("arguments", [("overlap", PERIOD_4), ("--help",)])
-def test_a_reader_that_goes_away_is_no_error(arguments):
+def test_a_reader_that_goes_away_is_no_error(arguments, unbuffered):
     read, write = os.pipe()
     os.close(read)
     result = subprocess.run(
@@ -92,7 +93,11 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
         stdout=write,
         stderr=subprocess.PIPE,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(pathlib.Path(checkerjax.__file__).parent.parent)},
+        env={
+            **os.environ,
+            "PYTHONUNBUFFERED": unbuffered,
+            "PYTHONPATH": str(pathlib.Path(checkerjax.__file__).parent.parent),
+        },
     )
     os.close(write)
     assert (result.returncode, result.stderr) == (0, b"")
@@ -287,7 +292,7 @@ def _tree(folder):
 
 
 BAD_SWEEPS = [
-    (["--seeds", "0"], "--seeds must be at least 10"),
+    (["--seeds", "0"], "--seeds must be at least 1; got 0"),
     (["--seeds", "-3"], "--seeds"),
     (["--seeds", "abc"], "argument --seeds: invalid int value: 'abc'"),
     (["--base-seed", "-1"], "--base-seed must be from 0 to 2^32 - 1; got -1"),
@@ -329,3 +334,14 @@ def test_a_missing_package_is_one_line_with_the_way_to_get_it(tmp_path, capsys, 
     assert package in line
     assert "pip install 'checkerjax[analysis]'" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_one_half_keeps_the_other_half(tmp_path, tiny, monkeypatch, capsys):
+    _pictures(tmp_path / "good")
+    common = ["sweep", "--quiet", "--seeds", "2", "--images", str(tmp_path / "good"), "--out", str(tmp_path / "out")]
+    assert main(common) == 0
+    first = sweeps.open(tmp_path / "out" / "sweep.zarr", "gradient")
+    assert main([*common, "--seeds", "3", "--only", "forward"]) == 0
+    assert sweeps.groups(tmp_path / "out" / "sweep.zarr") == ("forward", "gradient")
+    assert sweeps.open(tmp_path / "out" / "sweep.zarr", "gradient").identical(first)
+    assert sweeps.open(tmp_path / "out" / "sweep.zarr", "forward").sizes["seed"] == 3

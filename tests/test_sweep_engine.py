@@ -80,7 +80,8 @@ def _statistics(config, line_field, power_field):
                 phases[y % period, x % period] += (image[y, x] ** 2).sum()
         found["phase_power"].append(phases * (period / (n - 2 * margin)) ** 2)
         found["std"].append(np.sqrt(((image - image.mean()) ** 2).mean()))
-    zeros = (power_field[: config.measured] == 0).mean()
+    inside = slice(margin, n - margin)
+    zeros = (power_field[: config.measured, inside, inside] == 0).mean()
     return {**{k: np.array(v) for k, v in found.items()}, "zero_share": zeros, "spectrum": np.mean(spectra, 0)}
 
 
@@ -351,6 +352,8 @@ BAD_CONFIGS = [
     ({"margin": 3}, ValueError, "Config 'a': margin must be a multiple of the period 2; got 3"),
     ({"margin": -2}, ValueError, "Config 'a': margin must be at least 0; got -2"),
     ({"margin": 8}, ValueError, "hold one within its margin of 8"),
+    ({"initialiser": "foo"}, ValueError, "Config 'a': .*initialiser must be one of lecun.*; got 'foo'"),
+    ({"width": 0, "stack": "deconv k3 s2"}, ValueError, "Config 'a': .*width must be at least 1; got 0"),
 ]
 
 
@@ -379,8 +382,6 @@ BAD_SWEEPS = [
     (([ONE],), {"base_seed": -1}, ValueError, "sweep: base_seed must be at least 0; got -1"),
     (([ONE],), {"base_seed": 2**32}, ValueError, r"sweep: base_seed must be below 2\^32"),
     (([ONE],), {"base_seed": "a"}, TypeError, "sweep: base_seed must be an int; got 'a'"),
-    (([Config(**{**GOOD, "initialiser": "foo"})],), {}, ValueError, "initialiser must be one of lecun.*; got 'foo'"),
-    (([Config(**{**GOOD, "width": 0, "stack": "deconv k3 s2"})],), {}, ValueError, "width must be at least 1; got 0"),
 ]
 
 

@@ -175,7 +175,7 @@ def test_a_number_that_never_varies_changes_nothing(rng):
     [
         (np.ones((5, 2)), np.ones(3), r"joint_test: need simulated \[S, D\].* got \(5, 2\), \(3,\)"),
         (np.ones(5), np.ones(5), "joint_test: need simulated"),
-        (np.ones((2, 2)), np.ones(2), r"joint_test: needs more simulations than numbers; got \(2, 2\)"),
+        (np.ones((0, 2)), np.ones(2), "joint_test: needs at least one simulation"),
         (np.full((5, 1), np.nan), np.ones(1), "must be finite"),
         (np.ones((5, 1)), np.array([np.inf]), "must be finite"),
     ],
@@ -203,3 +203,7 @@ def test_the_interval_is_of_two_phases_and_may_hold_one(rng):
     pair = powers[:, [sums.argmax(), sums.argmin()]]
     assert low < 1.0 < value < high
     assert (value, low, high) == phase_ratio(pair)
+
+
+def test_a_joint_test_with_too_few_simulations_cannot_reject(rng):
+    assert joint_test(rng.normal(size=(3, 4)), np.full(4, 100.0)).p_value == 1

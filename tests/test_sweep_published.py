@@ -185,11 +185,10 @@ def test_a_2x2_max_pool_reaches_exactly_one_of_four(gradients):
 
 def test_a_3x3_max_pool_leaves_84_of_100_without_gradient(gradients, rng):
     shares = gradients.zero_share.sel(config="max pool 3x3 s2, white").values
-    expected = (_routes(32, 400, rng) == 0).mean((1, 2))
+    expected = (_routes(32, 400, rng)[:, 8:24, 8:24] == 0).mean((1, 2))  # within the margin of the fixture
     error = np.hypot(shares.std() / np.sqrt(len(shares)), expected.std() / np.sqrt(len(expected)))
     assert abs(shares.mean() - expected.mean()) < 5 * error
-    # 84% where windows tile the field; here 15 of 16 places for a window on each axis are taken.
-    assert abs(1 - (1 - shares.mean()) * (16 / 15) ** 2 - 0.84) < 0.006  # .005 of it the rounding of .84
+    assert abs(shares.mean() - 0.84) < 0.005 + 5 * error  # .005 for the rounding of .84
 
 
 def test_a_3x3_max_pool_wins_are_as_four_to_two_to_two_to_one(gradients, rng):

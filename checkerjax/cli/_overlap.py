@@ -46,13 +46,11 @@ def _report(text: str, stack: stacks.Stack, size: tuple[int, ...], counts: np.nd
         f"{'backward, paths to each input' if backward else 'forward, paths to each output'}: {sizes}, "
         f"period {_by(period)}",
     ]
-    denominator = overlap.count_denominator(stack, size)
-    if denominator > 1:
-        lines.append(f"counts are in units of 1/{denominator}")
-    for axis, (p, row) in enumerate(zip(period, _rows(stack, size, counts.ndim, backward))):
+    for axis, (p, (row, denominator)) in enumerate(zip(period, _rows(stack, size, counts.ndim, backward))):
         where = f" along axis {axis}" if counts.ndim > 1 else ""
+        units = f" (units of 1/{denominator})" if denominator > 1 else ""
         ratio = _ratio(overlap.unevenness(row, p))
-        lines.append(f"one period{where}: {_numbers(_central_period(row, p))}; largest over smallest {ratio}")
+        lines.append(f"one period{where}: {_numbers(_central_period(row, p))}{units}; largest over smallest {ratio}")
     if counts.ndim > 1:
         lines.append(f"unevenness of the whole map: {_ratio(overlap.unevenness(counts, period))}")
     lines += ["", *_conditions(stack, counts.ndim, backward), "", _picture(counts)]
@@ -102,11 +100,13 @@ def _size(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _rows(stack: stacks.Stack, size: tuple[int, ...], ndim: int, backward: bool) -> list[np.ndarray]:
-    """The counts of each axis on its own."""
+def _rows(stack: stacks.Stack, size: tuple[int, ...], ndim: int, backward: bool) -> list[tuple[np.ndarray, int]]:
+    """The counts of each axis on its own, and what they are over."""
     alone = [stacks.along_axis(stack, axis, ndim) for axis in range(ndim)]
     sizes = [(n,) for n in size] or [()] * ndim
-    return [overlap.count(part, n, backward=backward) for part, n in zip(alone, sizes)]
+    return [
+        (overlap.count(part, n, backward=backward), overlap.count_denominator(part, n)) for part, n in zip(alone, sizes)
+    ]
 
 
 def _central_period(row: np.ndarray, period: int) -> np.ndarray:
@@ -118,10 +118,14 @@ def _central_period(row: np.ndarray, period: int) -> np.ndarray:
 def _picture(counts: np.ndarray) -> str:
     plane = counts[len(counts) // 2] if counts.ndim == 3 else np.atleast_2d(counts)
     plane = plane[:WIDEST, :WIDEST]
-    largest = plane.max() or 1
     shades = SHADES[_can_print(SHADES[True])]
-    levels = np.ceil(plane / largest * (len(shades) - 1)).astype(int)
-    return "\n".join("".join(shades[v] * 2 for v in row).rstrip() for row in levels)
+    levels = np.ceil(np.clip(plane / (plane.max() or 1), 0, 1) * (len(shades) - 1)).astype(int)
+    rows = ["".join(shades[v] * 2 for v in row).rstrip() for row in levels]
+    if counts.ndim == 3:
+        rows.insert(0, "(the middle slice)")
+    if max(counts.shape[-2:]) > WIDEST:
+        rows.append(f"(the first {WIDEST} samples of {_by(counts.shape[-2:])})")
+    return "\n".join(rows)
 
 
 def _can_print(text: str) -> bool:

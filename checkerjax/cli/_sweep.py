@@ -17,24 +17,28 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Sweeps, stores, draws, prints; everything that can be refused is refused before the first seed."""
-    if options.seeds < 10:
-        raise ValueError(f"sweep: --seeds must be at least 10, for its intervals mean something; got {options.seeds}.")
+    if options.seeds < 1:
+        raise ValueError(f"sweep: --seeds must be at least 1; got {options.seeds}.")
     if options.base_seed not in range(2**32):
         raise ValueError(f"sweep: --base-seed must be from 0 to 2^32 - 1; got {options.base_seed}.")
     sweeps.import_xarray("sweep")
-    plots.import_pyplot("sweep")
+    plots.import_matplotlib("sweep")
     grids = {"forward": sweeps.generator_grid(), "gradient": sweeps.gradient_grid()}
     grids = {name: grid for name, grid in grids.items() if options.only in (None, name)}
     photographs = _photographs(options.images) if "gradient" in grids else None
     out = pathlib.Path(options.out)
     store = sweeps.check_place(out / "sweep.zarr")  # last of the checks, for it makes the folder
-    datasets: dict[str, xarray.Dataset] = {}
+    for file in (out / "sweep.txt", out / "sweep.png"):
+        if file.is_dir():
+            raise ValueError(f"sweep: {str(file)!r} is a folder, and a file should go there; choose another --out.")
+    datasets: dict[str, xarray.Dataset] = _other_half(store, options.only)
     for name, grid in grids.items():
         with _reporter(f"sweep, {name}", options.quiet) as report:
             datasets[name] = sweeps.sweep(
                 grid, seeds=options.seeds, base_seed=options.base_seed, photographs=photographs, report=report
             )
         datasets[name].attrs["command"] = options.command_line
+    datasets = {name: datasets[name] for name in ("forward", "gradient") if name in datasets}
     sweeps.save(datasets, store)
     table = sweeps.report(datasets)
     _write_text(out / "sweep.txt", table)
@@ -42,6 +46,12 @@ def run(options: argparse.Namespace) -> int:
     print(table)
     print(f"stored: {out / 'sweep.zarr'}, {out / 'sweep.txt'}, {out / 'sweep.png'}")
     return 0
+
+
+def _other_half(store: pathlib.Path, only: str | None) -> dict[str, xarray.Dataset]:
+    """What `--only` does not run again but an earlier run has stored: it is kept, and shown beside the new half."""
+    other = {"forward": "gradient", "gradient": "forward"}.get(only or "")
+    return {other: sweeps.open(store, other)} if other in sweeps.groups(store) else {}
 
 
 def _photographs(folder: str | None):

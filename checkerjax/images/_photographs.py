@@ -49,7 +49,7 @@ def package_photographs() -> list[Photograph]:
             "pip install 'checkerjax[experiments]', or give a folder of your own pictures."
         )
     folder = pathlib.Path(spec.submodule_search_locations[0]) / "data"
-    return [_read(folder / name) for name in PACKAGED]
+    return [_read("package_photographs", folder / name) for name in PACKAGED]
 
 
 def read_folder(folder: str | pathlib.Path) -> list[Photograph]:
@@ -59,7 +59,7 @@ def read_folder(folder: str | pathlib.Path) -> list[Photograph]:
       folder: with files that end in .png, .jpg, .jpeg, .webp, .bmp, .tif or .tiff.
 
     Returns:
-      The pictures as `[H, W, 3]`; grey ones are repeated, transparency is dropped.
+      The pictures as `[H, W, 3]`, turned as their EXIF data say; grey ones are repeated, transparency is dropped.
 
     Raises:
       ValueError: if the folder is not one, holds no picture, or a picture cannot be read (it is named).
@@ -78,7 +78,7 @@ def read_folder(folder: str | pathlib.Path) -> list[Photograph]:
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise ValueError(f"read_folder: {str(path)!r} holds no picture ({', '.join(SUFFIXES)}).")
-    return [_read(file) for file in files]
+    return [_read("read_folder", file) for file in files]
 
 
 def tiles(photographs: Sequence[Photograph], size: int, *, stride: int | None = None) -> np.ndarray:
@@ -114,18 +114,18 @@ def tiles(photographs: Sequence[Photograph], size: int, *, stride: int | None = 
     return np.stack(cut)
 
 
-def _read(file: pathlib.Path) -> Photograph:
+def _read(op: str, file: pathlib.Path) -> Photograph:
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "read_folder: pictures are read with Pillow, which is not installed; pip install 'checkerjax[analysis]'."
+            f"{op}: pictures are read with Pillow, which is not installed; pip install 'checkerjax[analysis]'."
         ) from None
     try:
         with Image.open(file) as picture:
-            pixels = _pixels(picture)
+            pixels = _pixels(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"read_folder: {str(file)!r} cannot be read as a picture: {error}.") from error
+        raise ValueError(f"{op}: {str(file)!r} cannot be read as a picture: {error}.") from error
     return Photograph(file.name, pixels)
 
 

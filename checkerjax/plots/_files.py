@@ -28,18 +28,19 @@ STYLE: dict[Any, Any] = {
 COLOURS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "grey": "#7F7F7F"}
 
 
-def import_pyplot(op: str):
-    """`matplotlib.pyplot` on a backend without a screen, or an error that says how to get it."""
+def import_matplotlib(op: str):
+    """The matplotlib package with its figures, or an error that says how to get it.
+
+    pyplot is left alone: it would choose the backend of the session that calls, a notebook's say.
+    """
     try:
         import matplotlib
+        import matplotlib.figure
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{op}: figures need matplotlib, which is not installed; pip install 'checkerjax[analysis]'."
         ) from None
-    matplotlib.use("agg", force=False)
-    from matplotlib import pyplot
-
-    return pyplot
+    return matplotlib
 
 
 def check_suffix(op: str, path: str | os.PathLike[str]) -> pathlib.Path:
@@ -50,7 +51,7 @@ def check_suffix(op: str, path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes a figure as .png, .svg or .pdf and closes it; a reader sees the old file or the new one.
+    """Writes a figure as .png, .svg or .pdf; a reader sees the old file or the new one.
 
     Args:
       figure: of matplotlib.
@@ -63,19 +64,15 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:
       ValueError: for another ending.
       OSError: if the place cannot be written.
     """
-    pyplot = import_pyplot("save")
+    path = check_suffix("save", path)
+    partial = _partial_file(path)
     try:
-        path = check_suffix("save", path)
-        partial = _partial_file(path)
-        try:
-            with pyplot.rc_context(STYLE):
-                figure.savefig(partial, dpi=150, metadata=_METADATA[path.suffix.lower()])
-            partial.chmod(0o644)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with import_matplotlib("save").rc_context(STYLE):
+            figure.savefig(partial, dpi=150, metadata=_METADATA[path.suffix.lower()])
+        partial.chmod(0o644)
+        os.replace(partial, path)
     finally:
-        pyplot.close(figure)
+        partial.unlink(missing_ok=True)
     return path
 
 

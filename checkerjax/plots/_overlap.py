@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from checkerjax.plots._files import COLOURS, STYLE, import_pyplot
+from checkerjax.plots._files import COLOURS, STYLE, import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,15 +31,17 @@ def overlap_figure(counts: np.ndarray, *, title: str = "") -> Figure:
     counts = np.asarray(counts)
     if counts.ndim not in (1, 2, 3) or not counts.size:
         raise ValueError(f"overlap_figure: counts must be a map with 1 to 3 axes; got shape {counts.shape}.")
-    pyplot = import_pyplot("overlap_figure")
-    with pyplot.rc_context(STYLE):
+    matplotlib = import_matplotlib("overlap_figure")
+    with matplotlib.rc_context(STYLE):
         if counts.ndim == 1:
-            figure, axes = pyplot.subplots(figsize=(6, 2.2), layout="constrained")
+            figure = matplotlib.figure.Figure(figsize=(6, 2.2), layout="constrained")
+            axes = figure.subplots()
             axes.bar(np.arange(len(counts)), counts, width=0.9, color=COLOURS["blue"])
             axes.set(xlabel="position (samples)", ylabel="paths", xlim=(-0.6, len(counts) - 0.4))
         else:
             plane = counts[len(counts) // 2] if counts.ndim == 3 else counts
-            figure, axes = pyplot.subplots(figsize=(4.6, 4), layout="constrained")
+            figure = matplotlib.figure.Figure(figsize=(4.6, 4), layout="constrained")
+            axes = figure.subplots()
             image = axes.imshow(plane, cmap="viridis", vmin=0)
             figure.colorbar(image, label="paths")
             axes.set(xlabel="x (samples)", ylabel="y (samples)")

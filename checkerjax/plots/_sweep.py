@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from checkerjax.plots._files import COLOURS, STYLE, import_pyplot
+from checkerjax.plots._files import COLOURS, STYLE, import_matplotlib
 from checkerjax.sweeps import (
     KERNELS,
     PUBLISHED,
@@ -41,11 +41,11 @@ def sweep_figure(datasets: Mapping[str, xarray.Dataset]) -> Figure:
     """
     if not {"forward", "gradient"} & set(datasets):
         raise ValueError(f"sweep_figure: datasets must have 'forward' or 'gradient'; got {sorted(datasets)}.")
-    pyplot = import_pyplot("sweep_figure")
+    matplotlib = import_matplotlib("sweep_figure")
     heights = {"forward": (1.9, 1.75), "gradient": (1.85, 2.1)}
     rows = [h for name in ("forward", "gradient") if name in datasets for h in heights[name]]
-    with pyplot.rc_context(STYLE):
-        figure = pyplot.figure(figsize=(10, sum(rows) * 1.12 + 0.3), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(10, sum(rows) * 1.12 + 0.3), layout="constrained")
         parts = iter(figure.subfigures(len(rows), 1, height_ratios=rows, squeeze=False)[:, 0])
         if "forward" in datasets:
             _generator_pictures(next(parts), datasets["forward"])

@@ -11,7 +11,7 @@ from checkerjax.sweeps._intervals import Interval, chance_ratio, fold_phases, ph
 from checkerjax.sweeps._progress import progress
 from checkerjax.sweeps._published import PUBLISHED, JointTest, Published, fisher, joint_test
 from checkerjax.sweeps._report import report
-from checkerjax.sweeps._store import check_place, import_xarray, open, save
+from checkerjax.sweeps._store import check_place, groups, import_xarray, open, save
 from checkerjax.sweeps._summary import (
     GeneratorRow,
     GradientRow,
@@ -42,6 +42,7 @@ __all__ = [
     "generator_rows",
     "gradient_grid",
     "gradient_rows",
+    "groups",
     "import_xarray",
     "joint_test",
     "kernel_p_values",

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from checkerjax._checks import as_int, one_of
-from checkerjax.stacks import Stack, as_stack, output_size
+from checkerjax.stacks import Stack, as_stack, normal_count, output_size
 
 DIRECTIONS = ("forward", "gradient")
 INPUTS = ("latent", "probe", "white", "photo")
@@ -59,6 +59,16 @@ class Config:
             as_int(op, name, getattr(self, name), minimum=1)
         if self.measured > self.batch:
             raise ValueError(f"{op}: measured must be at most batch={self.batch}; got {self.measured}.")
+        self._check_periods(op)
+        if self.direction == "gradient" and self.input in ("latent", "probe"):
+            raise ValueError(f"{op}: a gradient is taken at input 'white' or 'photo'; got {self.input!r}.")
+        self._check_field(op)
+        try:
+            normal_count(self.stack, channels=self.channels, width=self.width, initialiser=self.initialiser)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{op}: {error}") from error
+
+    def _check_periods(self, op: str) -> None:
         if not isinstance(self.periods, tuple):
             raise TypeError(f"{op}: periods must be a tuple of ints; got {self.periods!r}.")
         if not self.periods:
@@ -69,9 +79,6 @@ class Config:
             raise ValueError(f"{op}: periods must each divide the last, none twice; got {self.periods}.")
         if as_int(op, "margin", self.margin, minimum=0) % self.period:
             raise ValueError(f"{op}: margin must be a multiple of the period {self.period}; got {self.margin}.")
-        if self.direction == "gradient" and self.input in ("latent", "probe"):
-            raise ValueError(f"{op}: a gradient is taken at input 'white' or 'photo'; got {self.input!r}.")
-        self._check_field(op)
 
     def _check_field(self, op: str) -> None:
         field = self.field_size

@@ -41,14 +41,14 @@ def joint_test(simulated: np.ndarray, observed: np.ndarray) -> JointTest:
     any number of simulations and for any distribution.
 
     Args:
-      simulated: `[S, D]`, S > D.
+      simulated: `[S, D]`; with S <= D nothing can be told apart, and the p-value is 1.
       observed: `[D]`.
 
     Returns:
       The p-value, at least 1 / (S + 1), and the squared distance.
 
     Raises:
-      ValueError: for shapes that do not fit, too few simulations, or values that are not finite.
+      ValueError: for shapes that do not fit, no simulation, or values that are not finite.
 
     Example:
       >>> joint_test(np.arange(19.0).reshape(19, 1), np.array([100.0])).p_value
@@ -62,8 +62,8 @@ def joint_test(simulated: np.ndarray, observed: np.ndarray) -> JointTest:
         raise ValueError(
             f"joint_test: need simulated [S, D] and observed [D]; got {simulated.shape}, {observed.shape}."
         )
-    if len(simulated) <= len(observed):
-        raise ValueError(f"joint_test: needs more simulations than numbers; got {simulated.shape}.")
+    if not len(simulated):
+        raise ValueError("joint_test: needs at least one simulation.")
     everything = np.vstack([simulated, observed])
     if not np.isfinite(everything).all():
         raise ValueError("joint_test: simulated and observed must be finite.")

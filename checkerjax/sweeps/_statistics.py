@@ -29,7 +29,7 @@ class SeedStatistics(NamedTuple):
     dc_power: jax.Array  # [measured]
     phase_power: jax.Array  # [measured, period, period] mean square per phase, within the margin, before a last tanh
     std: jax.Array  # [measured] standard deviation before a last tanh
-    zero_share: jax.Array  # [] share of exact zeros
+    zero_share: jax.Array  # [] share of exact zeros within the margin
     spectrum: jax.Array  # [y, x] power at each frequency, mean over the measured
     sample: jax.Array  # [y, x, C] the first measured field
 
@@ -96,7 +96,7 @@ def _measure(config: Config, line_field: jax.Array, power_field: jax.Array) -> S
         dc_power=per_image[2],
         phase_power=spectra.phase_powers(inside, config.period).sum(-1),
         std=jnp.std(powers, axis=(1, 2, 3)),
-        zero_share=jnp.mean(powers == 0),
+        zero_share=jnp.mean(inside == 0),
         spectrum=spectra.power_spectrum(lines).power.mean(0).sum(-1),
         sample=lines[0],
     )

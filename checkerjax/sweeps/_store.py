@@ -21,7 +21,9 @@ _MARK = "checkerjax_version"
 
 
 def save(datasets: Mapping[str, xarray.Dataset], path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes datasets as the groups of one zarr store; a reader sees the old store or the new one, never a part.
+    """Writes datasets as the groups of one zarr store; a reader never sees a part.
+
+    The new store is written beside the old one and then takes its place, which is empty for an instant.
 
     Args:
       datasets: name to dataset; arrays of numbers and coordinates of text.
@@ -64,15 +66,25 @@ def open(path: str | os.PathLike[str], group: str) -> xarray.Dataset:
     xarray = import_xarray("open")
     _check_zarr("open")
     root = pathlib.Path(path)
-    groups = _read_attributes(root).get("zarr_groups")
-    if groups is None:
+    found = groups(root)
+    if not found:
         raise ValueError(f"open: {str(root)!r} is not a store of checkerjax.")
-    if group not in groups:
-        raise ValueError(f"open: {str(root)!r} has no group {group!r}; it has {', '.join(groups)}.")
+    if group not in found:
+        raise ValueError(f"open: {str(root)!r} has no group {group!r}; it has {', '.join(found)}.")
     with xarray.open_zarr(root / group, consolidated=False, chunks=None) as stored:
         dataset = stored.load()
     texts = json.loads(dataset.attrs.pop("text_coordinates"))
     return dataset.assign_coords({name: (name, values) for name, values in texts.items()})
+
+
+def groups(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the datasets in a store, none if there is no store.
+
+    Example:
+      >>> groups("no such place.zarr")
+      ()
+    """
+    return tuple(_read_attributes(pathlib.Path(path)).get("zarr_groups", ()))
 
 
 def check_place(path: str | os.PathLike[str]) -> pathlib.Path:

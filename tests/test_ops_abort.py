@@ -1,0 +1,42 @@
+"""Layers that made XLA abort the process (jaxlib 0.10.2, CPU) run, forward and backward, with the right numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+# One axis of size 2 and stride 2 with nothing left around the stretched input, and another whose kernel is longer than
+# its field: XLA then exchanges the two, wrongly. In a process of its own, since the failure is the end of it.
+PROGRAM = """
+import jax, numpy as np
+from checkerjax import conv, conv_transpose
+rng = np.random.default_rng(0)
+x, w = rng.normal(size=(1, 4, 3, 1)).astype("float32"), rng.normal(size=(5, 2, 1, 1)).astype("float32")
+
+def stamped(x, w):
+    full = np.zeros((2 * 3 + 5, 2 * 2 + 2))
+    for i in range(4):
+        for j in range(3):
+            full[2 * i : 2 * i + 5, 2 * j : 2 * j + 2] += x[0, i, j, 0] * w[..., 0, 0]
+    return full[1:-1, 1:-1]
+
+deconv = lambda x, w: conv_transpose(x, w, stride=2, padding=1)
+np.testing.assert_allclose(jax.jit(deconv)(x, w)[0, ..., 0], stamped(x, w), atol=1e-5)
+dx, dw = jax.jit(jax.grad(lambda x, w: (deconv(x, w) ** 2).sum(), (0, 1)))(x, w)
+for argument, gradient in ((x, dx), (w, dw)):
+    step = rng.normal(size=argument.shape)
+    value = lambda t: (stamped(*(a + t * step * (a is argument) for a in (x, w))) ** 2).sum()
+    np.testing.assert_allclose((gradient * step).sum(), (value(1e-4) - value(-1e-4)) / 2e-4, rtol=1e-4)
+
+strided = lambda y: conv(y, w, stride=(1, 2), padding=[(2, 2), (1, 1)])
+y = rng.normal(size=(1, 4, 4, 1)).astype("float32")
+(pulled,) = jax.jit(lambda g: jax.vjp(strided, y)[1](g))(np.ones((1, 4, 3, 1), "float32"))
+forward = jax.jit(strided)(y).sum()
+np.testing.assert_allclose((pulled * y).sum(), forward, rtol=1e-5)  # strided is linear
+print("right")
+"""
+
+
+def test_xla_does_not_abort_on_kernels_of_two_with_stride_two():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout == "right\n", done.stderr[-2000:]
