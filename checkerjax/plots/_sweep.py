@@ -100,25 +100,23 @@ def _generator_intervals(part, dataset: xarray.Dataset) -> None:
         "lines of period 4 (and 2), share of power",
         "phase power, largest / smallest (95% of generators)",
     )
-    for axes, field, title in zip(panels, ("f2", "f4", "phase_ratio"), titles):
+    for axes, field, title in zip(panels, ("f2", "f4", "phase_ratio_each"), titles):
         for row in rows:
             y = -(list(ROWS).index(row.deconvolutions) + 0.24 * (KERNELS.index(row.kernel) - 1))
             value, low, high = getattr(row, field)
-            if field == "phase_ratio":
-                low, high = row.phase_ratio_each[1:]
             label = f"k = {row.kernel}" if row.deconvolutions == 2 else None
             axes.plot(
                 [low, high], [y, y], color=_KERNEL_COLOURS[row.kernel], lw=2.5, solid_capstyle="butt", label=label
             )
             axes.plot(value, y, "o", ms=4, color=_KERNEL_COLOURS[row.kernel])
         for i, published in enumerate(PUBLISHED.values()):
-            values = getattr(published, field)
+            values = getattr(published, field.removesuffix("_each"))
             values = () if values is None else np.atleast_1d(values)
             label = "published images" if i == 0 else None
             axes.plot(values, np.full(len(values), -i + 0.4), "x", ms=5, mew=1.4, color="black", label=label)
         axes.set(title=title, xscale="log", ylim=(-2.5, 0.6), yticks=[0, -1, -2])
         axes.set_yticklabels(["last two", "last one", "none"] if axes is panels[0] else [])
-    panels[2].set_xticks([1, 2, 3, 4, 5, 6], ["1", "2", "3", "4", "5", "6"])
+    panels[2].set_xticks([1, 2, 3, 4, 6, 8], ["1", "2", "3", "4", "6", "8"])
     panels[2].minorticks_off()
     panels[0].legend(loc="lower right", ncols=2, fontsize=7, columnspacing=1.0, handlelength=1.2)
 
