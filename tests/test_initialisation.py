@@ -51,10 +51,8 @@ def random_layer(rng, ndim, room):
     if kind == "conv":
         return Conv(k, int(rng.integers(1, 3)), padding=padding, pad_mode=mode), 1
     if kind == "deconv":
-        # Square kernels where the padding is a number: XLA (jaxlib 0.10.2, CPU) aborts the process for some others,
-        # with k = s = 2 and p = 1 on one axis and a kernel longer than the field on another.
         sizes = tuple(int(n) for n in rng.integers(1, 7, size=ndim))
-        return Deconv(sizes if isinstance(padding, str) else sizes[0], scale, padding=padding), scale
+        return Deconv(sizes, scale, padding=padding), scale
     if kind == "subpixel":
         return SubPixel(min(k, 4), scale, padding=padding, order=ORDERS[rng.integers(2)]), scale
     return ResizeConv(k, scale, padding=padding, pad_mode=mode), scale

@@ -171,7 +171,10 @@ def _pull(prefix: str, stack: Stack, size: Sizes, values: np.ndarray) -> tuple[n
     for i in reversed(range(len(stack))):
         layer, op = stack[i], place_of(prefix, i, stack[i])
         if isinstance(layer, layers.MaxPool):
-            raise ValueError(f"{op}: has no count backward; its gradient depends on the data.")
+            raise ValueError(
+                f"{op}: has no count backward: its gradient depends on the data, a matter of expectation and not of "
+                "counting. Measure it with `sweep`."
+            )
         if isinstance(layer, (layers.Residual, layers.Parallel)):
             terms = [_pull(name, inner, sizes[i], values) for name, inner in _branches(op, layer)]
             values, factor = exact.add(op, terms)
