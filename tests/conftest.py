@@ -17,6 +17,7 @@ CACHE = os.environ.get("CHECKERJAX_TEST_CACHE", str(pathlib.Path(__file__).paren
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "allow")
 jax.config.update("jax_enable_x64", False)
+jax.config.update("jax_default_matmul_precision", "highest")  # tolerances are those of float32 on every backend
 if CACHE:
     jax.config.update("jax_compilation_cache_dir", CACHE)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -345,3 +345,7 @@ def test_only_one_half_keeps_the_other_half(tmp_path, tiny, monkeypatch, capsys)
     assert sweeps.groups(tmp_path / "out" / "sweep.zarr") == ("forward", "gradient")
     assert sweeps.open(tmp_path / "out" / "sweep.zarr", "gradient").identical(first)
     assert sweeps.open(tmp_path / "out" / "sweep.zarr", "forward").sizes["seed"] == 3
+
+
+def test_a_latent_has_no_backward_map(capsys):
+    assert "a dense layer takes a latent" in _fails(capsys, "overlap", "dense 4x4, deconv k3 s2", "--backward")

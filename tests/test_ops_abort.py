@@ -33,6 +33,18 @@ y = rng.normal(size=(1, 4, 4, 1)).astype("float32")
 (pulled,) = jax.jit(lambda g: jax.vjp(strided, y)[1](g))(np.ones((1, 4, 3, 1), "float32"))
 forward = jax.jit(strided)(y).sum()
 np.testing.assert_allclose((pulled * y).sum(), forward, rtol=1e-5)  # strided is linear
+
+# As many outputs as the stride on one axis: the same in the kernel gradient, where the cotangent is the window.
+k = rng.normal(size=(4, 5, 1, 1)).astype("float32")
+few = lambda x, k: conv_transpose(x, k, stride=2, padding=[(3, 3), (2, 3)])
+x = rng.normal(size=(1, 3, 3, 1)).astype("float32")
+dk = jax.jit(jax.grad(lambda k: few(x, k).sum()))(k)
+np.testing.assert_allclose((dk * k).sum(), few(x, k).sum(), rtol=1e-5)  # few is linear in the kernel
+
+# A padding whose remainder lax gives back in the gradient.
+uneven = lambda y: conv(y, np.ones((2, 5, 1, 1), "float32"), stride=(2, 1), padding=[(1, 2), (1, 1)]).sum()
+y = rng.normal(size=(1, 4, 3, 1)).astype("float32")
+np.testing.assert_allclose((jax.grad(uneven)(y) * y).sum(), uneven(y), rtol=1e-4)
 print("right")
 """
 

@@ -83,7 +83,7 @@ def test_counts_of_axes_multiply():
     assert overlap_count(4, kernel_size=3, stride=(2, 2, 2)).shape == (8, 8, 8)
 
 
-# FACTS of one transposed convolution: phase counts, unevenness on one axis and on two, variation, |H(1/s)| / H(0).
+# One transposed convolution, by hand: phase counts, unevenness on one axis and on two, variation, |H(1/s)| / H(0).
 KERNELS = [
     (3, 2, [2, 1], 2, 0.3333, 1 / 3),
     (5, 2, [3, 2], 1.5, 0.2, 1 / 5),
@@ -172,7 +172,7 @@ def test_even_counts_still_fall_off_at_the_border():
     assert overlap_count(5, kernel_size=4, stride=2).tolist() == [1, 2, 2, 2, 2, 2, 2, 2, 2, 1]
 
 
-# FACTS: largest over smallest number of windows that see a pixel, in two dimensions.
+# Worked out by hand: largest over smallest number of windows that see a pixel, in two dimensions.
 STEMS = [(7, 2, 16 / 9), (11, 4, 9 / 4), (5, 2, 9 / 4), (4, 2, 1), (3, 2, 4), (16, 16, 1), (3, 1, 1), (1, 2, math.inf)]
 
 

@@ -33,7 +33,7 @@ def _dataset(grid, rng):
             "std": (head, rng.uniform(0.3, 0.6, shape)),
             "phase_power": ((*head, "phase_y", "phase_x"), rng.uniform(1, 2, (*shape, period, period))),
             "zero_share": (("config", "seed"), rng.uniform(0, 1, shape[:2])),
-            "spectrum": (("config", "y", "x"), rng.uniform(1e-4, 1, (len(grid), n, n))),
+            "spectrum": (("config", "frequency_y", "frequency_x"), rng.uniform(1e-4, 1, (len(grid), n, n))),
             "sample": (("config", "y", "x", "channel"), rng.uniform(-1, 1, (len(grid), n, n, 3))),
         },
         coords={"config": [c.name for c in grid], "seed": np.arange(SEEDS), "period": periods},

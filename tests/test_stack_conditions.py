@@ -188,7 +188,7 @@ def test_the_initialiser_of_a_layer_wins():
     [
         (lambda: stack_conditions("deconv k4 s2, maxpool", backward=True), ValueError, "layer 2 .*no count backward"),
         (lambda: stack_conditions("upsample corners"), ValueError, "layer 1 .*commutes with no shift"),
-        (lambda: stack_conditions("deconv k3 s2 icnr"), ValueError, "layer 1 .*stride 2 and kernel 3"),
+        (lambda: stack_conditions("deconv k3 s2 icnr"), ValueError, "layer 1 .*kernel size 3, stride 2"),
         (lambda: stack_conditions("residual(conv k3 valid)"), ValueError, "layer 1 .*must keep the size"),
         (lambda: stack_conditions("deconv k3 s999, deconv k3 s999"), ValueError, "two periods of 998001"),
         (lambda: stack_conditions("deconv k3", initialiser="xavier"), ValueError, "initialiser must be one of"),
@@ -203,3 +203,20 @@ def test_the_initialiser_of_a_layer_wins():
 def test_conditions_of_stacks_refuse_bad_input(call, error, message):
     with pytest.raises(error, match=f"stack_conditions: .*{message}"):
         call()
+
+
+def test_branches_that_change_the_resolution_are_counted_on_the_whole_map():
+    diagonal = "parallel(deconv k3 s2 p0:1x0:1 | deconv k3 s2 p1:0x1:0)"  # even on each axis, uneven together
+    found = stack_conditions(diagonal, ndim=2)
+    assert found == (False, None, None, None, None)
+    assert stack_conditions("parallel(deconv k4 s2 | resize k3)", ndim=2).counts
+
+
+def test_what_branches_balance_at_one_variance_only_does_not_count():
+    # Phases (2, 1) and (1, 2): equal energies if both branches have one variance, and counts always.
+    found = stack_conditions(
+        "parallel(deconv k3 s2 p0:1 initialiser=normal(1) | deconv k3 s2 p1:0 initialiser=normal(5))"
+    )
+    assert found.counts
+    assert not found.energies
+    assert not found.mean_phase_spectra

@@ -266,7 +266,8 @@ def test_seeds_differ_from_each_other(mixed):
 
 def test_the_dataset_is_labelled(mixed):
     assert mixed.sizes == {
-        "config": 4, "seed": 3, "image": 2, "period": 2, "phase_y": 4, "phase_x": 4, "y": 12, "x": 12, "channel": 4
+        "config": 4, "seed": 3, "image": 2, "period": 2, "phase_y": 4, "phase_x": 4, "y": 12, "x": 12, "channel": 4,
+        "frequency_y": 12, "frequency_x": 12
     }  # fmt: skip
     assert mixed.config.values.tolist() == ["small", "large", "latent", "gradient"]
     assert mixed.period.values.tolist() == [2, 4]
@@ -415,3 +416,37 @@ def test_bad_photographs_are_refused(photographs, error, message):
 
 def test_photographs_that_nobody_takes_are_not_looked_at():
     assert sweep([ONE], seeds=1, photographs=np.zeros(3)).sizes["seed"] == 1
+
+
+def test_lines_of_a_gradient_leave_the_border_out():
+    # A linear layer's gradient under a constant cotangent is all lines, but where windows are cut off by the border.
+    config = Config("a", "conv k5 s2 c4", direction="gradient", input="white", size=32, margin=8)
+    np.testing.assert_allclose(sweep([config], seeds=2).lattice_share, 1, atol=1e-5)
+    whole = sweep([dataclasses.replace(config, margin=0)], seeds=2).lattice_share
+    assert (whole < 0.99).all()
+
+
+def test_numpy_ints_and_lists_are_stored_as_plain_ones():
+    config = Config(
+        "a", "deconv k3 s2", input="probe", size=np.int64(8), channels=np.int64(2), width=[3], margin=np.int8(2)
+    )
+    assert (config.size, config.channels, config.width, config.margin) == ((8, 8), 2, (3,), 2)
+    assert json.loads(sweep([config], seeds=1).attrs["configurations"])[0]["size"] == [8, 8]
+
+
+def test_a_stack_that_does_not_fit_is_refused_where_it_is_made():
+    with pytest.raises(ValueError, match=r"Config 'a': .*shorter than the 99 samples"):
+        Config("a", "conv k99 valid", direction="gradient", input="white", size=64)
+
+
+def test_only_learned_convolutions_have_a_counted_ratio():
+    stems = {
+        "conv k3 s2 c2, relu": 4.0,
+        "blur k3 s2": None,
+        "l2pool s2": None,
+        "maxpool": None,
+        "conv k3 s2, conv k3": None,
+    }
+    grid = [Config(stem, stem, direction="gradient", input="white", size=16, width=2) for stem in stems]
+    rows = gradient_rows(sweep(grid, seeds=2))
+    assert {row.name: row.predicted for row in rows} == stems

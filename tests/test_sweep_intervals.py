@@ -13,8 +13,8 @@ import scipy.stats
 from checkerjax.sweeps import (
     chance_ratio,
     fisher,
-    fold_phases,
     joint_test,
+    merge_phases,
     phase_ratio,
     ratio_of_sums,
 )
@@ -128,7 +128,7 @@ def test_folded_phases_are_means_of_those_that_fall_together(rng, period):
     for y in range(6):
         for x in range(6):
             expected[:, y % period, x % period] += powers[:, y, x] / (6 // period) ** 2
-    np.testing.assert_allclose(fold_phases(powers, period), expected, rtol=1e-13)
+    np.testing.assert_allclose(merge_phases(powers, period), expected, rtol=1e-13)
 
 
 def test_p_values_are_uniform_where_the_observation_is_one_more_simulation(rng):

@@ -18,10 +18,10 @@ from checkerjax.sweeps import (
     ROWS,
     cross_p_values,
     fisher,
-    fold_phases,
     generator_grid,
     gradient_grid,
     gradient_rows,
+    merge_phases,
     phase_ratio,
     sweep,
 )
@@ -88,7 +88,7 @@ def test_published_images_fit_their_generator_and_no_other(generators):
 @pytest.mark.parametrize("deconvolutions", [2, 1])
 def test_published_phase_ratios_lie_among_simulated_ones(generators, deconvolutions):
     row = generators.sel(config=f"{ROWS[deconvolutions]}, k5").isel(image=slice(2))
-    powers = fold_phases(row.phase_power.sum("image").values, 2).reshape(SEEDS, 4)
+    powers = merge_phases(row.phase_power.sum("image").values, 2).reshape(SEEDS, 4)
     ratios = powers.max(1) / powers.min(1)
     published = PUBLISHED[deconvolutions].phase_ratio
     assert published is not None

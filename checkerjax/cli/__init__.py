@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # a reader that has gone is noticed here, not while the interpreter shuts down
     except KeyboardInterrupt:
-        print("checkerjax: interrupted; nothing was stored.", file=sys.stderr)
+        print("checkerjax: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone, `| head` say; what is left in the buffer has to go somewhere.

@@ -22,6 +22,8 @@ def run(options: argparse.Namespace) -> int:
     size = _size(options.size) if options.size else _two_periods(stack, options.ndim)
     _check_samples("input", size)
     _check_samples("output", stacks.output_size(stack, size))
+    if options.backward and not size:
+        raise ValueError("overlap: --backward counts paths to a field, and a dense layer takes a latent; leave it out.")
     counts = overlap.count(stack, size, backward=options.backward)
     if options.out:
         direction = "paths to each input (backward)" if options.backward else "paths to each output"

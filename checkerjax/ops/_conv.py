@@ -68,14 +68,11 @@ def correlate(
     pads = geometry.conv_pads(*sizes, pad_pairs(op, padding, ndim))
     geometry.conv_size(op, *sizes, pads)
     image, weights = LAYOUTS[ndim]
-    # The input gradient of such an axis is the case of `_aborts_xla`: its zeros are added apart, which changes that.
-    apart = [
-        pair if _aborts_xla(k, s, d, tuple(k - 1 - p for p in pair)) else (0, 0)
-        for k, s, d, pair in zip(kernel.shape, strides, dilations, pads)
-    ]
-    if any(map(any, apart)):
-        x = jnp.pad(x, ((0, 0), *apart, (0, 0)))
-        pads = [(0, 0) if any(done) else pair for done, pair in zip(apart, pads)]
+    # Padding that leaves no zeros around the stretched cotangent is added apart: see `_aborts_xla`.
+    apart = [k == s == 2 and d == 1 and low > 0 for k, s, d, (low, _) in zip(kernel.shape, strides, dilations, pads)]
+    if any(apart):
+        x = jnp.pad(x, ((0, 0), *(pair if do else (0, 0) for do, pair in zip(apart, pads)), (0, 0)))
+        pads = [(0, 0) if do else pair for do, pair in zip(apart, pads)]
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -139,11 +136,11 @@ def conv_transpose(
     extra = per_axis(op, "output_padding", output_padding, ndim, minimum=0)
     size = kernel.shape[:-2]
     pads = geometry.transpose_pads(op, size, strides, dilations, pad_pairs(op, padding, ndim), extra)
-    geometry.transpose_size(op, x.shape[1:-1], size, strides, dilations, pads)
+    outputs = geometry.transpose_size(op, x.shape[1:-1], size, strides, dilations, pads)
     image, weights = LAYOUTS[ndim]
     reach = [geometry.span(k, d) - 1 for k, d in zip(size, dilations)]
     around = [(r - low, r - high) for r, (low, high) in zip(reach, pads)]
-    spare = [int(_aborts_xla(k, s, d, pair)) for k, s, d, pair in zip(size, strides, dilations, around)]
+    spare = [int(_aborts_xla(*axis)) for axis in zip(size, strides, dilations, around, outputs)]
     out = lax.conv_general_dilated(
         x,
         _block_inputs(jnp.flip(kernel, range(ndim)), groups),  # correlating with the flipped kernel stamps it as given
@@ -155,16 +152,18 @@ def conv_transpose(
         feature_group_count=groups,
         precision=precision,
     )
-    return out[(slice(None), *(slice(n - more) for n, more in zip(out.shape[1:-1], spare)))] if any(spare) else out
+    return out[(slice(None), *(slice(n) for n in outputs))] if any(spare) else out
 
 
-def _aborts_xla(k: int, s: int, d: int, around: tuple[int, ...]) -> bool:
-    """Whether XLA may abort the process on an axis: size 2, stride 2, no zeros left around the stretched input.
+def _aborts_xla(k: int, s: int, d: int, around: tuple[int, int], outputs: int) -> bool:
+    """Whether XLA may abort the process on an axis of a transposed convolution, or of its kernel gradient.
 
-    Seen in jaxlib 0.10.2 on CPU where another axis makes XLA exchange input and kernel: it takes such an axis for a
-    group of channels, without asking whether its input has two samples.
+    Seen with jaxlib 0.10.2 on CPU. Where another axis makes XLA exchange input and kernel, it takes an axis with no
+    zeros around, as many window samples as input dilation and one less stride for a group of channels, without asking
+    for the size of its input. The window is the kernel forward and the cotangent in the kernel gradient. One more
+    output, dropped afterwards, makes both another case; zeros inserted apart would be folded back.
     """
-    return k == s == 2 and d == 1 and around == (0, 0)
+    return (k == s == 2 and d == 1 and around == (0, 0)) or s == outputs == d + 1
 
 
 def _block_inputs(kernel: jax.Array, groups: int) -> jax.Array:

@@ -46,8 +46,9 @@ def as_matrix(
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"as_matrix: dtype must be floating; got {np.dtype(dtype)}.")
     size = math.prod(shape)
-    columns = jax.vmap(lambda unit: f(unit.reshape(shape)).ravel())(jnp.eye(size, dtype=dtype))
-    _check_linear(f, columns.T, shape)
+    with jax.default_matmul_precision("highest"):  # where f leaves it to the backend
+        columns = jax.vmap(lambda unit: f(unit.reshape(shape)).ravel())(jnp.eye(size, dtype=dtype))
+        _check_linear(f, columns.T, shape)
     return columns.T
 
 

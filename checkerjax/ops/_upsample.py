@@ -44,7 +44,8 @@ def upsample(
       cubic_a: the slope of the cubic at distance 1: -0.5 (Keys; `jax.image.resize`, Pillow) or -0.75 (PyTorch, OpenCV).
       taps: `[k]`, the filter of "fir", used as given: to keep the mean, taps sum to s (StyleGAN2's
         [1, 3, 3, 1] / 4 at s = 2).
-      precision: of the interpolation's matrix products, as in `jax.lax`.
+      precision: of the interpolation's matrix products, as in `jax.lax`; None is "highest" here, as in
+        `jax.image.resize`: with fewer bits the weights would not sum to one, and that leaves lines.
 
     Returns:
       `[N, *(s * spatial), C]` of the dtype of `x`. Interpolation taps that fall outside the field are dropped and
@@ -148,5 +149,7 @@ def _interpolate(
     # The weights of a narrow dtype would not sum to one, and that leaves lines: work in float32 and round once.
     wide = at_least_float32(x.dtype)
     matrix = jnp.asarray(resampling_matrix(size, s, method, centres, cubic_a), dtype=wide)
-    out = jnp.tensordot(x.astype(wide), matrix, axes=((axis,), (1,)), precision=precision)
+    out = jnp.tensordot(
+        x.astype(wide), matrix, axes=((axis,), (1,)), precision="highest" if precision is None else precision
+    )
     return jnp.moveaxis(out, -1, axis).astype(x.dtype)

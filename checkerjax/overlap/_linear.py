@@ -12,7 +12,7 @@ import numpy as np
 from checkerjax.stacks import _layers as layers
 from checkerjax.stacks._geometry import layer_size
 from checkerjax.stacks._layers import Stack
-from checkerjax.stacks._plan import place_of
+from checkerjax.stacks._plan import check_tieable, place_of
 from checkerjax.stacks._reads import Reads, layer_steps
 
 PADDING = -1
@@ -64,7 +64,8 @@ def _nodes(op: str, layer: layers.Layer, size: int, initialiser: str, backward: 
         chains = [linear_chain(f"{op}: ", s, size, initialiser=initialiser, backward=backward) for s in inner]
         join = isinstance(layer, layers.Parallel) and layer.combine == "concat"
         return [Branches(tuple(chains), join, layer_size(op, layer, (size,))[0] if backward else size)]
-    _check_ties(op, layer, initialiser)
+    if isinstance(layer, layers.Deconv) and (layer.initialiser or initialiser) == "icnr":
+        check_tieable(op, layer, 1)
     steps = layer_steps(op, layer, (size,), initialiser=initialiser)
     if not steps:
         return []
@@ -74,13 +75,6 @@ def _nodes(op: str, layer: layers.Layer, size: int, initialiser: str, backward: 
     margin = _margin(reads, _upsampling(layer))
     ((extended,),) = layer_steps(op, layer, (size,), initialiser=initialiser, margin=margin)
     return [_transposed(reads, extended, margin)]
-
-
-def _check_ties(op: str, layer: layers.Layer, initialiser: str) -> None:
-    if isinstance(layer, layers.Deconv) and (layer.initialiser or initialiser) == "icnr":
-        k, s = layer.kernel, layer.stride
-        if isinstance(k, int) and isinstance(s, int) and k % s:
-            raise ValueError(f"{op}: 'icnr' needs a stride that divides the kernel; got stride {s} and kernel {k}.")
 
 
 def _upsampling(layer: layers.Layer) -> int:

@@ -61,28 +61,33 @@ def stationary(size: int, lag: int) -> tuple[Covariance, set[int]]:
     return covariance, asked
 
 
-def mean_covariance(chain: Chain, x: Covariance) -> Covariance:
-    """The covariance of a chain's output, averaged over independent zero-mean weights of variance 1.
+def mean_covariance(chain: Chain, x: Covariance, rng: np.random.Generator) -> Covariance:
+    """The covariance of a chain's output, averaged over independent zero-mean weights.
 
     Learned: K' = sum_j A_j K A_j^T over the learned numbers j; fixed: R K R^T. Joined channels are averaged apart.
+    Each learned layer gets a random variance, so that what branches happen to balance at some variances is not taken
+    for a property of the stack.
     """
     for node in chain:
-        x = _branches(node, x) if isinstance(node, Branches) else _step(node, x)
+        if isinstance(node, Branches):
+            x = _branches(node, x, rng)
+        else:
+            x = _step(node, x, 1.0 if node.draws is None else rng.uniform(0.5, 2.0))
     return x
 
 
-def _branches(node: Branches, x: Covariance) -> Covariance:
-    terms = [(1.0, mean_covariance(chain, x)) for chain in node.chains]
+def _branches(node: Branches, x: Covariance, rng: np.random.Generator) -> Covariance:
+    terms = [(1.0, mean_covariance(chain, x, rng)) for chain in node.chains]
     if not node.join:
         # Branches correlate through the paths that meet no learned weight, and only through those.
         fixed = [step for chain in node.chains if (step := fixed_part(chain, node.size)) is not None]
-        terms += [(-1.0, _step(step, x)) for step in fixed]
+        terms += [(-1.0, _step(step, x, 1.0)) for step in fixed]
         if fixed:
-            terms.append((1.0, _step(added(fixed), x)))
+            terms.append((1.0, _step(added(fixed), x, 1.0)))
     return functools.cache(lambda t: np.sum([sign * term(t) for sign, term in terms], axis=0))
 
 
-def _step(step: Step, x: Covariance) -> Covariance:
+def _step(step: Step, x: Covariance, variance: float) -> Covariance:
     @functools.cache
     def covariance(t: int) -> np.ndarray:
         outputs = step.positions.shape[0]
@@ -96,7 +101,7 @@ def _step(step: Step, x: Covariance) -> Covariance:
         total = np.where(padded[n] | padded[n + t], np.nan, 0.0)
         row, i, j = np.nonzero(pairs & ~np.isnan(total)[:, None, None])
         first, second = step.positions[n[row], i], step.positions[n[row] + t, j]
-        weights = step.weights[n[row], i] * step.weights[n[row] + t, j]
+        weights = variance * step.weights[n[row], i] * step.weights[n[row] + t, j]
         for lag in np.unique(second - first):
             here = second - first == lag
             np.add.at(total, row[here], weights[here] * x(int(lag))[first[here]])

@@ -46,12 +46,14 @@ def stack_conditions(
 
     Pointwise layers, biases and normalisation are taken as the identity. Behind a dense layer, whose outputs are as
     good as white, only what follows is looked at. Sub-pixel layers and transposed convolutions of initialiser "icnr"
-    have tied phases; all other weights are independent with zero mean, and no condition depends on their variances.
+    have tied phases; all other weights are independent with zero mean, and of any variance: what branches happen to
+    balance at some variances does not count.
     (A stationary output for every stationary input is a fifth condition. No finite kernel has it, so it is not here.)
 
     Counts, and what holds in the mean, are decided exactly; what holds for every draw, by random weights of two
     channels, which meet a condition that not all weights meet with probability zero. Each axis is decided apart,
-    in one dimension; a condition holds if it does on all axes.
+    in one dimension; a condition holds if it does on all axes. Sums of branches that change the resolution do not
+    separate like that: with several axes only their counts are decided, on the whole map.
 
     Args:
       stack: text, a layer or a sequence of layers.
@@ -62,7 +64,8 @@ def stack_conditions(
       seed: of the random weights; not below 0.
 
     Returns:
-      Five answers. A max or l2 pool leaves only the first.
+      Five answers. A max or l2 pool leaves only the first, and so do branches that change the resolution if there are
+      several axes.
 
     Raises:
       ValueError: for backward through a max pool, centres="corners" (no two outputs are alike), "icnr" with a stride
@@ -87,9 +90,11 @@ def stack_conditions(
     draws = as_int(op, "draws", draws, minimum=1)
     rng = np.random.default_rng(as_int(op, "seed", seed, minimum=0))
     shifts = stack_periods(op, whole, ndim)[0 if backward else 1]
+    parts = [_after_dense(along_axis(whole, axis, ndim, op=op)) for axis in range(ndim)]
+    if ndim > 1 and _mixes_axes(op, _after_dense(whole), ndim):
+        return _decide_counts(op, _after_dense(whole), parts, shifts, backward, initialiser)
     answers = {}
-    for axis, period in enumerate(shifts):
-        part = _after_dense(along_axis(whole, axis, ndim, op=op))
+    for part, period in zip(parts, shifts):
         if part not in answers:
             answers[part] = _decide(op, part, period, backward, initialiser, draws, rng)
     return functools.reduce(_both, answers.values())
@@ -105,6 +110,27 @@ def _after_dense(stack: Stack) -> Stack:
     return stack[dense[-1] + 1 :] if dense else stack
 
 
+def _mixes_axes(op: str, stack: Stack, ndim: int) -> bool:
+    """Whether branches change the resolution: a sum of products over axes is no product of sums."""
+    for layer in stack:
+        if isinstance(layer, (layers.Residual, layers.Parallel)):
+            inner = layer.stacks if isinstance(layer, layers.Parallel) else (layer.stack,)
+            still = ((1,) * ndim,) * 2
+            if any(stack_periods(op, branch, ndim) != still or _mixes_axes(op, branch, ndim) for branch in inner):
+                return True
+    return False
+
+
+def _decide_counts(
+    op: str, stack: Stack, parts: list[Stack], shifts: tuple[int, ...], backward: bool, initialiser: str
+) -> StackConditions:
+    """The counts of a stack on all axes together; nothing else."""
+    found = [_large_enough(op, part, p, backward, initialiser) for part, p in zip(parts, shifts)]
+    counts, _ = count_as(op, stack, tuple(size for size, *_ in found), backward)
+    inside = counts[tuple(window for *_, window in found)]
+    return StackConditions(_flat(inside.reshape(-1)), None, None, None, None)
+
+
 def _decide(
     op: str, stack: Stack, period: int, backward: bool, initialiser: str, draws: int, rng: np.random.Generator
 ) -> StackConditions:
@@ -116,8 +142,8 @@ def _decide(
     if _has_pool(stack):
         return StackConditions(counts, None, None, None, None)
     white, lags = stationary(source, 0)
-    energies = _flat(mean_covariance(chain, white)(0)[window])
-    coloured = [mean_covariance(chain, stationary(source, lag)[0])(0)[window] for lag in sorted(lags - {0})]
+    energies = _flat(mean_covariance(chain, white, rng)(0)[window])
+    coloured = [mean_covariance(chain, stationary(source, lag)[0], rng)(0)[window] for lag in sorted(lags - {0})]
     constants = np.broadcast_to(np.eye(_CHANNELS), (source, _CHANNELS, _CHANNELS))
     gains = all(_flat(one_draw(chain, constants, rng)[window]) for _ in range(draws))
     spectra = all(_flat(_wave_powers(chain, source, window, rng)) for _ in range(draws))

@@ -149,6 +149,8 @@ def _gradient_intervals(part, dataset: xarray.Dataset) -> None:
             shown = interval if finite else (_HOLES, _HOLES, _HOLES)
             axes.plot(shown[1:], [y, y], color=colour, lw=2.5, solid_capstyle="butt", label=label)
             axes.plot(shown[0], y, "o" if finite else ">", ms=4, color=colour)
+        label = "chance, phases equal" if (name, source) == (names[0], "photo") else None
+        panels[0].plot(row.chance, y, "|", ms=7, mew=1.2, color=COLOURS["grey"], label=label)
         if row.predicted is not None and np.isfinite(row.predicted) and source == "photo":
             label = "counted paths" if name == names[0] else None
             panels[0].plot(row.predicted, y - 0.16, "x", ms=6, mew=1.4, color="black", label=label)

@@ -36,10 +36,14 @@ class Layer:
         self._check_together()
 
     def _check_together(self) -> None:
-        """Hook for what no field can say alone: ranks agree, output_padding fits."""
+        """Hook for what no field can say alone: ranks agree, names go together."""
         ranks = {name: len(v) for name, v in vars(self).items() if name in _SIZES and isinstance(v, tuple)}
         if isinstance(getattr(self, "padding", None), tuple):
             ranks["padding"] = len(self.padding)  # pyright: ignore[reportAttributeAccessIssue]
+        if getattr(self, "method", "") == "zeros" and getattr(self, "centres", "") == "corners":
+            raise ValueError(
+                f"{type(self).__name__}: method='zeros' keeps samples in place; centres='corners' does not."
+            )
         if len(set(ranks.values())) > 1:
             raise ValueError(f"{type(self).__name__}: fields disagree on the number of spatial axes; got {ranks}.")
 

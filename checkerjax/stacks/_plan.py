@@ -177,7 +177,7 @@ def _kernel(place: str, layer: Any, channels: int, features: int, ndim: int, ini
         base = (*shape[:-1], features)
         return Draw(base, std, functools.partial(ops.icnr, scale=layer.scale, order=layer.order))
     if initialiser == "icnr" and isinstance(layer, Deconv):
-        _check_tieable(place, layer, ndim)
+        check_tieable(place, layer, ndim)
         return Draw(shape, std, functools.partial(ops.icnr_transpose, stride=layer.stride))
     return Draw(shape, std)
 
@@ -198,7 +198,8 @@ def _kernel_shape(place: str, layer: Any, channels: int, features: int, ndim: in
     return (*size, channels, phases * features), taps * channels
 
 
-def _check_tieable(place: str, layer: Deconv, ndim: int) -> None:
+def check_tieable(place: str, layer: Deconv, ndim: int) -> None:
+    """Raises unless a transposed convolution can start with tied phases."""
     sizes = (per_axis(place, name, getattr(layer, name), ndim) for name in ("kernel", "stride", "dilation"))
     for k, s, d in zip(*sizes):
         if k % s or (s > 1 and d > 1):

@@ -19,7 +19,6 @@ from checkerjax.stacks import _layers as layers
 
 Sizes = tuple[int, ...]
 Steps = list[tuple["Reads", ...]]
-_NEGLIGIBLE = 1e-12  # a tap of lanczos3 that would be zero but for the rounding of sin(pi n)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +204,6 @@ def _interpolation(size: int, s: int, method: str, centres: str, margin: int) ->
     response, reach = (lambda t: resampling.cubic(t, -0.5), 2) if method == "cubic" else (resampling.lanczos3, 3)
     positions = below + np.arange(1 - reach, reach + 1)
     weights = response((numerator - denominator * positions) / denominator)
-    weights = np.where(np.abs(weights) < _NEGLIGIBLE, 0.0, weights)
     return _reads(size, positions, weights / weights.sum(axis=1, keepdims=True), 1, "renormalise")
 
 

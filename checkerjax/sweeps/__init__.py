@@ -7,7 +7,7 @@ are kept, never ratios that have no mean.
 from checkerjax.sweeps._config import Config
 from checkerjax.sweeps._defaults import KERNELS, ROWS, TILE, generator, generator_grid, gradient_grid
 from checkerjax.sweeps._engine import sweep
-from checkerjax.sweeps._intervals import Interval, chance_ratio, fold_phases, phase_ratio, ratio_of_sums
+from checkerjax.sweeps._intervals import Interval, chance_ratio, merge_phases, phase_ratio, ratio_of_sums
 from checkerjax.sweeps._progress import progress
 from checkerjax.sweeps._published import PUBLISHED, JointTest, Published, fisher, joint_test
 from checkerjax.sweeps._report import report
@@ -36,7 +36,6 @@ __all__ = [
     "check_place",
     "cross_p_values",
     "fisher",
-    "fold_phases",
     "generator",
     "generator_grid",
     "generator_rows",
@@ -46,6 +45,7 @@ __all__ = [
     "import_xarray",
     "joint_test",
     "kernel_p_values",
+    "merge_phases",
     "open",
     "phase_ratio",
     "progress",

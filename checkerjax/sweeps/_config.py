@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from checkerjax._checks import as_int, one_of
+from checkerjax._checks import as_int, one_of, per_axis
 from checkerjax.stacks import Stack, as_stack, normal_count, output_size
 
 DIRECTIONS = ("forward", "gradient")
@@ -32,7 +32,8 @@ class Config:
       batch: inputs that go through together (batch normalisation sees them all).
       measured: how many of them are measured, at most `batch`.
       periods: of the line statistics, each dividing the last, which is also the period of the phase powers.
-      margin: samples left out at every border for the phase powers, a multiple of the last period.
+      margin: samples left out at every border, a multiple of the last period: of the phase powers always, and of the
+        lines unless the input is "latent" (then they are of whole images, as they were read off published ones).
     """
 
     name: str
@@ -55,8 +56,7 @@ class Config:
         object.__setattr__(self, "stack", as_stack(op, self.stack))
         one_of(op, "direction", self.direction, DIRECTIONS)
         one_of(op, "input", self.input, INPUTS)
-        for name in ("channels", "batch", "measured"):
-            as_int(op, name, getattr(self, name), minimum=1)
+        self._normalise(op)
         if self.measured > self.batch:
             raise ValueError(f"{op}: measured must be at most batch={self.batch}; got {self.measured}.")
         self._check_periods(op)
@@ -68,20 +68,34 @@ class Config:
         except (ValueError, TypeError) as error:
             raise type(error)(f"{op}: {error}") from error
 
+    def _normalise(self, op: str) -> None:
+        """Plain ints and tuples, so that a configuration can be hashed and stored."""
+        for name, minimum in (("channels", 1), ("batch", 1), ("measured", 1), ("margin", 0)):
+            object.__setattr__(self, name, as_int(op, name, getattr(self, name), minimum=minimum))
+        if self.input != "latent":
+            object.__setattr__(self, "size", per_axis(op, "size", self.size, 2))
+        if not isinstance(self.width, int):
+            width = self.width if isinstance(self.width, (tuple, list)) else as_int(op, "width", self.width)
+            object.__setattr__(self, "width", tuple(width) if isinstance(width, (tuple, list)) else width)
+
     def _check_periods(self, op: str) -> None:
         if not isinstance(self.periods, tuple):
             raise TypeError(f"{op}: periods must be a tuple of ints; got {self.periods!r}.")
         if not self.periods:
             raise ValueError(f"{op}: periods must be at least one; got none.")
-        for period in self.periods:
-            as_int(op, "each of periods", period, minimum=2)
+        periods = tuple(as_int(op, "each of periods", period, minimum=2) for period in self.periods)
+        object.__setattr__(self, "periods", periods)
         if any(self.period % period for period in self.periods) or len(set(self.periods)) < len(self.periods):
             raise ValueError(f"{op}: periods must each divide the last, none twice; got {self.periods}.")
-        if as_int(op, "margin", self.margin, minimum=0) % self.period:
+        if self.margin % self.period:
             raise ValueError(f"{op}: margin must be a multiple of the period {self.period}; got {self.margin}.")
 
     def _check_field(self, op: str) -> None:
-        field = self.field_size
+        try:
+            out = output_size(self.stack, self.input_size)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{op}: {error}") from error
+        field = out if self.direction == "forward" else self.input_size
         if len(field) != 2:
             raise ValueError(f"{op}: sweeps measure fields with two spatial axes; got {field}.")
         if any(n % self.period or n - 2 * self.margin < self.period for n in field):
@@ -100,12 +114,17 @@ class Config:
         """Spatial sizes of the input; () for a latent."""
         if self.input == "latent":
             return ()
-        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        return self.size if isinstance(self.size, tuple) else (self.size,) * 2
 
     @property
     def field_size(self) -> tuple[int, ...]:
         """Spatial sizes of the field that is measured."""
         return output_size(self.stack, self.input_size) if self.direction == "forward" else self.input_size
+
+    @property
+    def whole_lines(self) -> bool:
+        """Whether lines are taken from whole images, borders too."""
+        return self.input == "latent"
 
     @property
     def input_count(self) -> int:

@@ -75,6 +75,7 @@ def sweep(
     base_seed = _seed("base_seed", base_seed)
     _check_grid(grid)
     tiles = _check_photographs(grid, photographs)
+    provenance = _provenance(grid, base_seed)
     started = time.time()
     programs = _programs(grid)
     pools = _Pools(grid, base_seed)
@@ -86,13 +87,15 @@ def sweep(
             program(_draws(config, pools.numbers(config), tiles, base_seed, seed))
             for config, program in zip(grid, programs)
         ]
+        if done > 1:
+            outs = [out._replace(sample=None) for out in outs]
         for i, out in enumerate(jax.device_get(outs)):
             spectra[i] += out.spectrum
-            results[i].append(out._replace(spectrum=None, sample=out.sample if done == 1 else None))
+            results[i].append(out._replace(spectrum=None))
         if report is not None:
             report(done, len(seed_list))
     dataset = _dataset(grid, seed_list, results, [s / len(seed_list) for s in spectra])
-    dataset.attrs.update(_provenance(grid, base_seed, time.time() - started))
+    dataset.attrs.update(provenance, seconds=round(time.time() - started, 3))
     return dataset
 
 
@@ -115,7 +118,7 @@ class _Pools:
     """
 
     def __init__(self, grid: Sequence[Config], base_seed: int):
-        self._base = jax.random.key(base_seed)
+        self._base = jax.random.key(base_seed, impl="threefry2x32")
         self._sizes = {}
         sizes: list[int] = []
         for config in sorted(grid, key=_total_count, reverse=True):
@@ -123,7 +126,7 @@ class _Pools:
             if not sizes or sizes[-1] > 4 * need:
                 sizes.append(need)
             self._sizes[config.name] = sizes[-1]
-        self._draw = {n: jax.jit(lambda key, n=n: jax.random.normal(key, (n,))) for n in set(sizes)}
+        self._draw = {n: jax.jit(lambda key, n=n: jax.random.normal(key, (n,), jnp.float32)) for n in set(sizes)}
         self._drawn: dict[int, jax.Array] = {}
 
     def start(self, seed: int) -> None:
@@ -186,7 +189,7 @@ def _dataset(grid, seeds, results, spectra) -> xarray.Dataset:
         name: (("config", "seed", *dims.split()), values, {"units": _UNITS[name]})
         for name, (values, dims) in arrays.items()
     }
-    variables["spectrum"] = (("config", "y", "x"), np.stack(spectra), {"units": _UNITS["spectrum"]})
+    variables["spectrum"] = (("config", "frequency_y", "frequency_x"), np.stack(spectra), {"units": _UNITS["spectrum"]})
     samples = [rows[0].sample for rows in results]
     padded = np.full((*np.shape(spectra), max(sample.shape[-1] for sample in samples)), np.nan)
     for i, sample in enumerate(samples):
@@ -198,6 +201,8 @@ def _dataset(grid, seeds, results, spectra) -> xarray.Dataset:
             "config": [config.name for config in grid],
             "seed": np.asarray(seeds),
             "period": ("period", np.asarray(periods), {"units": "samples"}),
+            "frequency_y": ("frequency_y", np.fft.fftfreq(spectra[0].shape[0]), {"units": "cycles/sample"}),
+            "frequency_x": ("frequency_x", np.fft.fftfreq(spectra[0].shape[1]), {"units": "cycles/sample"}),
         },
     )
     # Two sums of the same powers differ in rounding: the share of a field that is all lines could exceed 1.
@@ -211,7 +216,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def _provenance(grid: Sequence[Config], base_seed: int, seconds: float) -> dict[str, object]:
+def _provenance(grid: Sequence[Config], base_seed: int) -> dict[str, object]:
     from checkerjax import __version__
 
     device = jax.devices()[0]
@@ -220,7 +225,6 @@ def _provenance(grid: Sequence[Config], base_seed: int, seconds: float) -> dict[
         "jax_version": jax.__version__,
         "numpy_version": np.__version__,
         "device": f"{device.platform}: {device.device_kind}",
-        "seconds": round(seconds, 3),
         "base_seed": base_seed,
         "configurations": json.dumps([_description(config) for config in grid]),
     }

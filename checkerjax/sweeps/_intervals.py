@@ -89,7 +89,7 @@ def chance_ratio(phase_power: np.ndarray, *, level: float = 0.95) -> float:
     return float(np.quantile(_divide(totals.max(1), totals.min(1), empty=np.inf), level, method="nearest"))
 
 
-def fold_phases(phase_power: np.ndarray, period: int) -> np.ndarray:
+def merge_phases(phase_power: np.ndarray, period: int) -> np.ndarray:
     """Phase powers of a shorter period that divides theirs: `[..., P, P]` to `[..., period, period]`, by the mean."""
     longer = phase_power.shape[-1]
     split = (*phase_power.shape[:-2], longer // period, period, longer // period, period)

@@ -15,7 +15,7 @@ from checkerjax.sweeps._summary import cross_p_values, generator_rows, gradient_
 if TYPE_CHECKING:
     import xarray
 
-LEVEL = 0.01  # below this p-value, chosen in advance, the published images are said not to be of a generator
+LEVEL = 0.01  # up to this p-value, chosen in advance, the published images are said not to be of a generator
 
 
 def report(datasets: Mapping[str, xarray.Dataset]) -> str:
@@ -32,14 +32,23 @@ def report(datasets: Mapping[str, xarray.Dataset]) -> str:
         parts += [_generators(datasets["forward"]), _fit(datasets["forward"])]
     if "gradient" in datasets:
         parts.append(_gradients(datasets["gradient"]))
+    parts.append("\n".join(_provenance(name, dataset) for name, dataset in datasets.items()))
     return "\n\n".join(parts)
 
 
+def _provenance(name: str, dataset: xarray.Dataset) -> str:
+    known = dataset.attrs
+    return (
+        f"{name}: {dataset.sizes['seed']} seeds, base seed {known.get('base_seed')}, {known.get('seconds')} s on "
+        f"{known.get('device')}; checkerjax {known.get('checkerjax_version')}, jax {known.get('jax_version')}"
+    )
+
+
 def _generators(dataset: xarray.Dataset) -> str:
-    header = ("deconv in", "lines, period 2", "lines, period 4", "phases", "chance", "of each", "fits, p")
+    header = ("deconv in", "lines, period 2", "lines, period 4", "phases", "chance", "of each", "fits p")
     table = []
     for row in generator_rows(dataset):
-        verdict = "yes" if row.p_value >= LEVEL else "NO"
+        verdict = "yes" if row.p_value > LEVEL else "NO"
         table.append(
             (
                 row.name,
@@ -48,7 +57,7 @@ def _generators(dataset: xarray.Dataset) -> str:
                 _number(row.phase_ratio.value),
                 _number(row.chance),
                 _span(row.phase_ratio_each),
-                f"{verdict}, {row.p_value:.3f}",
+                f"{verdict} {row.p_value:.3f}",
             )
         )
         if row.kernel == KERNELS[-1]:
@@ -59,7 +68,7 @@ def _generators(dataset: xarray.Dataset) -> str:
         f"Random generators, {dataset.sizes['seed']} seeds, no training. Lines: share of an image's power (median and\n"
         "95% of images). Phases: largest over smallest power of 4 phases, over all seeds; chance: what that\n"
         "rarely exceeds where phases are equal; of each: the ratio of single generators (median and 95%).\n"
-        f"Fits: whether the published images could be of this generator (joint test, NO below p = {LEVEL:g})."
+        f"Fits: whether the published images could be of this generator (joint test, NO up to p = {LEVEL:g})."
     )
     return f"{title}\n{_table(header, table)}"
 
@@ -68,10 +77,15 @@ def _fit(dataset: xarray.Dataset) -> str:
     rows = generator_rows(dataset)
     lines = [
         "Are the images of the article's figure 9 such images? Joint test of their lines, spread and phase",
-        f"power, the three rows together; rejected below p = {LEVEL:g}:",
+        f"power, the three rows together; rejected up to p = {LEVEL:g}:",
     ]
+    for row in rows[:: len(KERNELS)]:
+        lines.append(
+            f"  standard deviation before tanh, {row.name}: {_span(row.std)}, published "
+            f"{PUBLISHED[row.deconvolutions].std:g}"
+        )
     for kernel, p in kernel_p_values(rows).items():
-        verdict = "not rejected" if p >= LEVEL else "REJECTED"
+        verdict = "not rejected" if p > LEVEL else "REJECTED"
         lines.append(f"  generators with {kernel}x{kernel} kernels: p = {p:.2g}, {verdict}")
     kernel = KERNELS[0]
     lines.append(f"The images of each row, tested as images of each {kernel}x{kernel} generator (p):")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,15 +31,17 @@ class SeedStatistics(NamedTuple):
     phase_power: jax.Array  # [measured, period, period] mean square per phase, within the margin, before a last tanh
     std: jax.Array  # [measured] standard deviation before a last tanh
     zero_share: jax.Array  # [] share of exact zeros within the margin
-    spectrum: jax.Array  # [y, x] power at each frequency, mean over the measured
+    spectrum: jax.Array  # [y, x] power at each frequency of the whole field, mean over the measured
     sample: jax.Array  # [y, x, C] the first measured field
 
 
+@functools.cache
 def parameters_normal_count(config: Config) -> int:
     """Normals that the weights of one seed are made of."""
     return stacks.normal_count(config.stack, **_initialisation(config))
 
 
+@functools.cache
 def probe_shapes(config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of the numbers of the flat and of the white probe; empty where none is used."""
     if config.direction == "forward" and config.input != "probe":
@@ -87,9 +90,10 @@ def statistics_function(config: Config) -> Callable[[Draws], SeedStatistics]:
 def _measure(config: Config, line_field: jax.Array, power_field: jax.Array) -> SeedStatistics:
     """Lines of one field, phase powers of the other: under a flat probe and a white one, or of one field twice."""
     lines, powers = line_field[: config.measured], power_field[: config.measured]
-    per_image = jax.vmap(lambda image: _line_energies(config, image[None]))(lines)
     bounds = tuple((config.margin, n - config.margin) for n in config.field_size)
     inside = spectra.crop_interior(powers, bounds, period=config.period)
+    shown = lines if config.whole_lines else spectra.crop_interior(lines, bounds, period=config.period)
+    per_image = jax.vmap(lambda image: _line_energies(config, image[None]))(shown)
     return SeedStatistics(
         line_power=per_image[0],
         variance=per_image[1],

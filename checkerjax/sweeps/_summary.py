@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from checkerjax.overlap import count, unevenness
-from checkerjax.stacks import parse_stack
+from checkerjax.stacks import BatchNorm, Bias, Conv, LeakyRelu, Relu, Tanh, parse_stack
 from checkerjax.sweeps._defaults import KERNELS, ROWS
-from checkerjax.sweeps._intervals import Interval, chance_ratio, fold_phases, phase_ratio, ratio_of_sums
+from checkerjax.sweeps._intervals import Interval, chance_ratio, merge_phases, phase_ratio, ratio_of_sums
 from checkerjax.sweeps._published import PUBLISHED, Published, fisher, joint_test
 
 if TYPE_CHECKING:
     import xarray
+
+
+_POINTWISE = (BatchNorm, Bias, LeakyRelu, Relu, Tanh)
 
 
 class GeneratorRow(NamedTuple):
@@ -27,6 +30,7 @@ class GeneratorRow(NamedTuple):
     f4: Interval
     phase_ratio: Interval  # period 2, ratio of sums over seeds
     chance: float  # what that ratio rarely exceeds with equal phases
+    std: Interval  # of single generators, before the last tanh: median and middle 95%
     phase_ratio_each: Interval  # of single generators, over as many images as were published: median and middle 95%
     p_value: float  # joint test of the published values of its row
 
@@ -49,7 +53,7 @@ def generator_rows(dataset: xarray.Dataset) -> list[GeneratorRow]:
     for deconvolutions, row in ROWS.items():
         for kernel in KERNELS:
             one = dataset.sel(config=f"{row}, k{kernel}")
-            powers = fold_phases(one.phase_power.sum("image").values, 2)
+            powers = merge_phases(one.phase_power.sum("image").values, 2)
             rows.append(
                 GeneratorRow(
                     one.config.item(),
@@ -59,6 +63,7 @@ def generator_rows(dataset: xarray.Dataset) -> list[GeneratorRow]:
                     _middle(one.lattice_share.sel(period=4).values),
                     phase_ratio(powers),
                     chance_ratio(powers),
+                    _middle(one["std"].mean("image").values),
                     _middle(_ratio_of_each(one.isel(image=slice(len(PUBLISHED[deconvolutions].f2))))),
                     joint_test(*_vectors(one, PUBLISHED[deconvolutions])).p_value,
                 )
@@ -67,7 +72,11 @@ def generator_rows(dataset: xarray.Dataset) -> list[GeneratorRow]:
 
 
 def kernel_p_values(rows: list[GeneratorRow]) -> dict[int, float]:
-    """For each kernel size, one p-value for the three rows of the figure together."""
+    """For each kernel size, one p-value for the three rows of the figure together.
+
+    Fisher's rule takes the rows as independent. Their published images are; their simulations share random numbers,
+    which matters less the more seeds there are.
+    """
     return {k: fisher([row.p_value for row in rows if row.kernel == k]) for k in KERNELS}
 
 
@@ -106,8 +115,13 @@ def gradient_rows(dataset: xarray.Dataset) -> list[GradientRow]:
 
 
 def _predicted(stack: str, size: int | list[int], period: int) -> float | None:
-    """Largest over smallest number of windows that cover an input sample of each phase."""
-    if "maxpool" in stack:
+    """Largest over smallest number of windows that cover an input sample of each phase.
+
+    That is what random weights give where one learned convolution is all that is not pointwise. The taps of fixed
+    filters add before they are squared, and pools depend on the data.
+    """
+    moving = [layer for layer in parse_stack(stack) if not isinstance(layer, _POINTWISE)]
+    if [type(layer) for layer in moving] != [Conv]:
         return None
     sizes = tuple(size) if isinstance(size, list) else (size, size)
     return unevenness(count(parse_stack(stack), sizes, backward=True), period)
@@ -120,7 +134,7 @@ def _middle(values: np.ndarray) -> Interval:
 
 def _ratio_of_each(images: xarray.Dataset) -> np.ndarray:
     """Largest over smallest phase power of period 2, of every seed's images together, `[seeds]`."""
-    powers = fold_phases(images.phase_power.sum("image").values, 2)
+    powers = merge_phases(images.phase_power.sum("image").values, 2)
     return powers.max((1, 2)) / powers.min((1, 2))
 
 

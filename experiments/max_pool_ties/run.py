@@ -1,7 +1,7 @@
 """Why do max pools send more gradient to some phases of a photograph than of noise?
 
 Run:     uv run python -m experiments.max_pool_ties.run   (--smoke: seconds)
-Expect:  20 s on two cores; 2x2 windows: the preference is gone once ties are broken; 3x3: most of it stays
+Expect:  20 s on two cores; 2x2 windows: most of the preference goes once ties are broken; 3x3: most stays
 Writes:  results.json beside this file (configuration, versions, summary)
 """
 
