@@ -135,12 +135,16 @@ def _plain_layers(rank):
     size, padding = _sizes(rank), _paddings(rank)
     method = st.sampled_from(["nearest", "linear", "cubic", "lanczos3", "zeros"])
     centres = st.sampled_from(["half_pixel", "sample", "corners"])
+    resampling = st.tuples(method, centres).filter(lambda pair: pair != ("zeros", "corners"))
     order = st.sampled_from(["depth_first", "channel_first"])
     groups = st.integers(1, 9)
     return st.one_of(
         st.builds(Conv, size, size, FEATURES, padding, PAD_MODES, size, groups, INITIALISERS),
         st.builds(Deconv, size, size, FEATURES, padding, _sizes(rank, 0), size, groups, INITIALISERS),
-        st.builds(ResizeConv, size, size, method, FEATURES, padding, PAD_MODES, centres, INITIALISERS),
+        st.builds(
+            lambda k, s, pair, *rest: ResizeConv(k, s, pair[0], *rest[:3], centres=pair[1], initialiser=rest[3]),
+            *(size, size, resampling, FEATURES, padding, PAD_MODES, INITIALISERS),
+        ),
         st.builds(SubPixel, size, size, FEATURES, padding, order, INITIALISERS),
         st.builds(Dense, size, FEATURES, INITIALISERS),
         st.builds(Bias, _floats(0.0)),
@@ -152,7 +156,7 @@ def _plain_layers(rank):
         st.builds(L2Pool, size, padding),
         st.builds(Blur, size, size, padding, PAD_MODES),
         st.builds(Hold, size, st.integers(0, 5), padding, PAD_MODES),
-        st.builds(Upsample, size, method, centres),
+        st.builds(lambda s, pair: Upsample(s, *pair), size, resampling),
     )
 
 
@@ -321,3 +325,8 @@ def test_as_stack_takes_text_a_layer_or_a_sequence_and_speaks_for_its_caller():
         as_stack("count", "rele")
     with pytest.raises(TypeError, match=r"^count: stack must be a layer or a sequence of layers; got 3"):
         as_stack("count", 3)
+
+
+def test_zero_insertion_has_no_corners():
+    with pytest.raises(ValueError, match=r"character .*method='zeros' keeps samples in place"):
+        parse_stack("upsample s2 zeros corners")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -56,19 +57,24 @@ def _run(config, base_seed, seed, x, stack=None):
     return np.asarray(stacks.apply(params[: len(stack)], stack, x, precision="highest"), dtype=np.float64)
 
 
+def _power(image):
+    """Power at each frequency, summed over channels."""
+    return sum(np.abs(np.fft.fft2(image[..., c])) ** 2 for c in range(image.shape[-1])) / image[..., 0].size ** 2
+
+
 def _statistics(config, line_field, power_field):
     """What a sweep keeps of one seed, from fields in float64."""
     n = line_field.shape[1]
     found = {name: [] for name in ("line_power", "variance", "dc_power", "phase_power", "std")}
-    spectra = []
-    for image in line_field[: config.measured]:
-        power = sum(np.abs(np.fft.fft2(image[..., c])) ** 2 for c in range(image.shape[-1])) / n**4
-        spectra.append(power)
+    spectra = [_power(image) for image in line_field[: config.measured]]
+    border = 0 if config.input == "latent" else config.margin  # whole images for latents alone
+    for image in line_field[: config.measured, border : n - border, border : n - border]:
+        power, m = _power(image), n - 2 * border
         found["dc_power"].append(power[0, 0])
         found["variance"].append(power.sum() - power[0, 0])
         found["line_power"].append(
             [
-                sum(power[a * n // p, b * n // p] for a, b in itertools.product(range(p), repeat=2) if (a, b) != (0, 0))
+                sum(power[a * m // p, b * m // p] for a, b in itertools.product(range(p), repeat=2) if (a, b) != (0, 0))
                 for p in config.periods
             ]
         )
@@ -336,9 +342,9 @@ BAD_CONFIGS = [
     ({"stack": "dense 4x4 c3"}, ValueError, r"layer 1 \(dense 4x4 c3\): takes a latent, not a field"),
     ({"direction": "gradient"}, ValueError, "Config 'a': a gradient is taken at input 'white' or 'photo'; got 'probe'"),
     ({"direction": "gradient", "input": "latent"}, ValueError, "taken at input 'white' or 'photo'; got 'latent'"),
-    ({"size": 0}, ValueError, "size on axis H must be at least 1; got 0"),
-    ({"size": 1.5}, TypeError, "size on axis H must be an int; got 1.5"),
-    ({"size": (8, 8, 8)}, ValueError, "Config 'a': sweeps measure fields with two spatial axes; got "),
+    ({"size": 0}, ValueError, "Config 'a': size must be at least 1; got 0"),
+    ({"size": 1.5}, TypeError, "Config 'a': size must be an int; got 1.5"),
+    ({"size": (8, 8, 8)}, ValueError, "Config 'a': size must be an int, or one int for each of the axes HW; got "),
     ({"channels": 0}, ValueError, "Config 'a': channels must be at least 1; got 0"),
     ({"batch": 0}, ValueError, "Config 'a': batch must be at least 1; got 0"),
     ({"measured": 0}, ValueError, "Config 'a': measured must be at least 1; got 0"),
@@ -427,9 +433,8 @@ def test_lines_of_a_gradient_leave_the_border_out():
 
 
 def test_numpy_ints_and_lists_are_stored_as_plain_ones():
-    config = Config(
-        "a", "deconv k3 s2", input="probe", size=np.int64(8), channels=np.int64(2), width=[3], margin=np.int8(2)
-    )
+    numbers = {"size": np.int64(8), "channels": np.int64(2), "width": [3], "margin": np.int8(2)}
+    config = Config(**{**GOOD, "stack": "deconv k3 s2", **numbers})
     assert (config.size, config.channels, config.width, config.margin) == ((8, 8), 2, (3,), 2)
     assert json.loads(sweep([config], seeds=1).attrs["configurations"])[0]["size"] == [8, 8]
 

@@ -12,6 +12,7 @@ from checkerjax import overlap, plots, stacks
 
 SHADES = {True: " ░▒▓█", False: " .:*#"}
 WIDEST = 48  # cells on a side that the terminal shows
+WIDEST_KERNEL = 256  # taps, as strides: seconds
 LARGEST = 2**24  # samples of a map: some hundred megabytes, a second
 
 
@@ -19,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints the report; draws first, so that a place that cannot be written is refused before anything is printed."""
     stack = stacks.parse_stack(options.stack)
     text = stacks.format_stack(stack)
+    _check_taps(stack)
     size = _size(options.size) if options.size else _two_periods(stack, options.ndim)
     _check_samples("input", size)
     _check_samples("output", stacks.output_size(stack, size))
@@ -32,6 +34,15 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         print(f"drawn: {options.out}")
     return 0
+
+
+def _check_taps(stack: stacks.Stack) -> None:
+    for layer in stack:
+        for name in ("kernel", "stride", "scale", "dilation"):
+            if (value := int(np.max(getattr(layer, name, 1)))) > WIDEST_KERNEL:
+                raise ValueError(f"overlap: {name} may be at most {WIDEST_KERNEL} here; got {value}.")
+        for inner in (getattr(layer, "stack", ()), *getattr(layer, "stacks", ())):
+            _check_taps(inner)
 
 
 def _check_samples(name: str, size: tuple[int, ...]) -> None:
@@ -85,19 +96,30 @@ def _two_periods(stack: stacks.Stack, ndim: int) -> tuple[int, ...]:
         return ()
     _, period = stacks.periods(stack, ndim)
     stacks.output_size(stack, (512,) * ndim)  # what no size can mend is told as it is
-    for n in range(1, 513):
-        try:
-            inside = stacks.interior(stack, (n,) * ndim)
-        except ValueError:
-            continue
-        if all(stop - start >= 2 * p for (start, stop), p in zip(inside, period)):
-            return (n,) * ndim
-    raise ValueError("overlap: no input size up to 512 leaves two periods away from the borders; give one with --size.")
+    low, high = 0, 1  # `low` is too small; `high` is found by doubling, then halfway steps
+    while not _holds_two_periods(stack, high, period):
+        low, high = high, 2 * high
+        if high > 4096:
+            raise ValueError(
+                "overlap: no input size up to 4096 leaves two periods away from the borders; give one with --size."
+            )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _holds_two_periods(stack, middle, period) else (middle, high)
+    return (high,) * ndim
+
+
+def _holds_two_periods(stack: stacks.Stack, n: int, period: tuple[int, ...]) -> bool:
+    try:
+        inside = stacks.interior(stack, (n,) * len(period))
+    except ValueError:  # too small for a layer, or no output is free of padding
+        return False
+    return all(stop - start >= 2 * p for (start, stop), p in zip(inside, period))
 
 
 def _size(text: str) -> tuple[int, ...]:
     parts = text.lower().split("x")
-    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) > 3:
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts) or len(parts) > 3:
         raise ValueError(f"overlap: --size must be N, NxN or NxNxN with N at least 1; got {text!r}.")
     return tuple(int(part) for part in parts)
 

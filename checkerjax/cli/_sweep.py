@@ -39,10 +39,12 @@ def run(options: argparse.Namespace) -> int:
             )
         datasets[name].attrs["command"] = options.command_line
     datasets = {name: datasets[name] for name in ("forward", "gradient") if name in datasets}
-    sweeps.save(datasets, store)
-    table = sweeps.report(datasets)
+    try:
+        table, figure = sweeps.report(datasets), plots.sweep_figure(datasets)
+    finally:  # what was measured is kept, whatever becomes of the drawing
+        sweeps.save(datasets, store)
     _write_text(out / "sweep.txt", table)
-    plots.save(plots.sweep_figure(datasets), out / "sweep.png")
+    plots.save(figure, out / "sweep.png")
     print(table)
     print(f"stored: {out / 'sweep.zarr'}, {out / 'sweep.txt'}, {out / 'sweep.png'}")
     return 0

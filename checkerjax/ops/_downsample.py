@@ -26,6 +26,7 @@ def downsample(
     window: PerAxis | None = None,
     padding: Padding | None = None,
     pad_mode: str | None = None,
+    precision: lax.PrecisionLike = None,
 ) -> jax.Array:
     """Downsampling by an integer factor; channels stay apart.
 
@@ -40,6 +41,7 @@ def downsample(
         "VALID".
       pad_mode: as in `pad`; by default "reflect" for blur, otherwise "zeros". Padding never wins a maximum,
         and is narrower than its window.
+      precision: taken as by all operators; sums of shifted samples have full precision whatever it is.
 
     Returns:
       `[N, *o, C]`, with o as in `conv` for a kernel as large as the window.

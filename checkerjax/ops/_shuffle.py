@@ -13,7 +13,9 @@ from checkerjax.ops._conv import correlate
 ORDERS = ("depth_first", "channel_first")
 
 
-def depth_to_space(x: jax.Array, *, block: PerAxis, order: str = "depth_first") -> jax.Array:
+def depth_to_space(
+    x: jax.Array, *, block: PerAxis, order: str = "depth_first", precision: lax.PrecisionLike = None
+) -> jax.Array:
     """Moves channels into space: each pixel becomes a block of pixels ("pixel shuffle").
 
     Args:
@@ -22,6 +24,7 @@ def depth_to_space(x: jax.Array, *, block: PerAxis, order: str = "depth_first") 
       order: which channel feeds which pixel, for pixel (p, q) of a block and output channel c of C' = C / prod(b):
         "depth_first" takes channel (p b_w + q) C' + c (ONNX DCR, TensorFlow), "channel_first" takes
         c prod(b) + p b_w + q (ONNX CRD, PyTorch).
+      precision: taken as by all operators; nothing is multiplied here.
 
     Returns:
       `[N, *(b * spatial), C / prod(b)]`.
@@ -57,13 +60,16 @@ def depth_to_space(x: jax.Array, *, block: PerAxis, order: str = "depth_first") 
     return x.reshape(batch, *(b * n for b, n in zip(blocks, sizes)), depth)
 
 
-def space_to_depth(x: jax.Array, *, block: PerAxis, order: str = "depth_first") -> jax.Array:
+def space_to_depth(
+    x: jax.Array, *, block: PerAxis, order: str = "depth_first", precision: lax.PrecisionLike = None
+) -> jax.Array:
     """Moves blocks of pixels into channels: the inverse of `depth_to_space` with the same arguments.
 
     Args:
       x: `[N, *spatial, C]`, with 1, 2 or 3 spatial axes.
       block: input samples per output sample; an int or one per axis, each dividing its axis.
       order: "depth_first" or "channel_first", as in `depth_to_space`.
+      precision: taken as by all operators; nothing is multiplied here.
 
     Returns:
       `[N, *(spatial / b), C prod(b)]`.

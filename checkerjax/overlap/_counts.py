@@ -80,8 +80,8 @@ def count(stack: StackLike, size: Size, *, backward: bool = False) -> np.ndarray
     Fixed filters have their taps, as integers over `count_denominator`; pointwise and normalising layers are the
     identity; residual and parallel branches add (joined channels too, since the next learned layer sums over
     channels); a dense layer has one path to each output. One output of a max pool is one of its inputs: it takes the
-    largest count in its window. An l2 pool is counted as its Hann taps. Channels are left aside: each learned layer
-    would only multiply the whole map by their number.
+    largest count in its window (of joined channels, of their sum). An l2 pool is counted as its Hann taps. Channels
+    are left aside: each learned layer would only multiply the whole map by their number.
 
     With zero bias, independent zero-mean weights of one variance per layer and (leaky) ReLU, the expected square of
     the output for a flat input is proportional to this map at any width, for chains of conv, deconv, sub-pixel and

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from checkerjax._checks import as_inexact
 from checkerjax.stacks._plan import Draw, StackLike, Width, plan_stack
@@ -62,6 +63,9 @@ def init(
     """
     if not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
         raise TypeError(f"init: dtype must be floating; got {jnp.dtype(dtype)}.")
+    kind = getattr(key, "dtype", np.dtype(object))
+    if not (jnp.issubdtype(kind, jax.dtypes.prng_key) or kind == np.uint32):
+        raise TypeError(f"init: key must be a random key, as jax.random.key makes it; got {key!r}.")
     plan, _ = plan_stack("init", stack, channels, ndim, width, initialiser)
     return _fill(plan, jax.random.normal(key, (_count(plan),), dtype))
 

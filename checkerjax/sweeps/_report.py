@@ -39,7 +39,7 @@ def report(datasets: Mapping[str, xarray.Dataset]) -> str:
 def _provenance(name: str, dataset: xarray.Dataset) -> str:
     known = dataset.attrs
     return (
-        f"{name}: {dataset.sizes['seed']} seeds, base seed {known.get('base_seed')}, {known.get('seconds')} s on "
+        f"{name}: {dataset.sizes['seed']} seeds, base seed {known.get('base_seed')}, on "
         f"{known.get('device')}; checkerjax {known.get('checkerjax_version')}, jax {known.get('jax_version')}"
     )
 
