@@ -10,12 +10,10 @@ from checkerjax._checks import check_same_rank, pad_pairs, per_axis
 from checkerjax.overlap import _exact as exact
 from checkerjax.stacks import _layers as layers
 from checkerjax.stacks._geometry import Size, as_size, layer_size, stack_size
-from checkerjax.stacks._layers import Layer, Stack
+from checkerjax.stacks._layers import Stack, StackLike
 from checkerjax.stacks._plan import place_of
 from checkerjax.stacks._reads import Sizes, layer_steps, transpose_step
 from checkerjax.stacks._text import as_stack
-
-StackLike = str | Layer | Sequence[Layer]
 
 
 def overlap_count(

@@ -19,8 +19,6 @@ from checkerjax.stacks._layers import LEARNED, Bias, Layer, Parallel, Residual, 
 from checkerjax.stacks._plan import StackLike, place_of
 from checkerjax.stacks._text import as_stack
 
-_POINTWISE = (layers.Bias, layers.Relu, layers.LeakyRelu, layers.Tanh, layers.BatchNorm)
-
 
 def apply(params: Sequence[Any], stack: StackLike, x: jax.Array, *, precision: lax.PrecisionLike = None) -> jax.Array:
     """Runs a stack; pure, so it works under `jit`, `vmap` and `grad`.
@@ -99,7 +97,7 @@ def _parallel(place: str, params: Any, layer: Parallel, x: jax.Array, precision:
 
 
 def _check_input(layer: Layer, x: jax.Array) -> None:
-    if isinstance(layer, _POINTWISE):
+    if isinstance(layer, layers.POINTWISE):
         return
     if isinstance(layer, layers.Dense) and x.ndim != 2:
         raise ValueError(f"a dense layer needs a latent x of shape [N, C]; got shape {x.shape}.")

@@ -15,8 +15,6 @@ from checkerjax.stacks._plan import place_of
 from checkerjax.stacks._reads import Sizes, layer_steps
 from checkerjax.stacks._text import as_stack
 
-_POINTWISE = (layers.Bias, layers.Relu, layers.LeakyRelu, layers.Tanh, layers.BatchNorm)
-
 Size = int | Sequence[int] | None
 
 
@@ -143,7 +141,7 @@ def layer_size(op: str, layer: Layer, size: Sizes) -> Sizes:
         if len(set(sizes)) > 1:
             raise ValueError(f"{op}: the branches must give equal sizes; got {sizes}.")
         return sizes[0]
-    if not size and not isinstance(layer, _POINTWISE):
+    if not size and not isinstance(layer, layers.POINTWISE):
         raise ValueError(f"{op}: needs a field, not a latent of size (). Give a size, or put a dense layer first.")
     for step in layer_steps(op, layer, size):
         size = tuple(reads.outputs for reads in step)

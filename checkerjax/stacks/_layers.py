@@ -37,7 +37,7 @@ class Layer:
 
     def _check_together(self) -> None:
         """Hook for what no field can say alone: ranks agree, names go together."""
-        ranks = {name: len(v) for name, v in vars(self).items() if name in _SIZES and isinstance(v, tuple)}
+        ranks = {name: len(v) for name, v in vars(self).items() if name in SIZES and isinstance(v, tuple)}
         if isinstance(getattr(self, "padding", None), tuple):
             ranks["padding"] = len(self.padding)  # pyright: ignore[reportAttributeAccessIssue]
         if getattr(self, "method", "") == "zeros" and getattr(self, "centres", "") == "corners":
@@ -222,7 +222,9 @@ class Parallel(Layer):
 
 
 Stack = tuple[Layer, ...]
+StackLike = str | Layer | Sequence[Layer]
 LEARNED = (Conv, Deconv, ResizeConv, SubPixel, Dense)
+POINTWISE = (Bias, Relu, LeakyRelu, Tanh, BatchNorm)
 LAYERS = (
     Conv, Deconv, ResizeConv, SubPixel, Dense, Bias, Relu, LeakyRelu, Tanh, BatchNorm,
     MaxPool, AvgPool, L2Pool, Blur, Hold, Upsample, Residual, Parallel,
@@ -310,7 +312,7 @@ def _name(choices: tuple[str, ...]):
     return lambda op, name, value: one_of(op, name, value, choices)
 
 
-_SIZES = ("kernel", "stride", "scale", "size", "dilation", "output_padding")
+SIZES = ("kernel", "stride", "scale", "size", "dilation", "output_padding")
 _CHECKS = {
     **{("", name): _size(1) for name in ("kernel", "stride", "scale", "size", "dilation")},
     ("", "output_padding"): _size(0),

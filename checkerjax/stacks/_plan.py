@@ -14,6 +14,7 @@ from checkerjax._checks import as_int, one_of, pad_pairs, per_axis
 from checkerjax.stacks._layers import (
     INITIALISERS,
     LEARNED,
+    SIZES,
     Bias,
     Conv,
     Deconv,
@@ -23,15 +24,14 @@ from checkerjax.stacks._layers import (
     Residual,
     ResizeConv,
     Stack,
+    StackLike,
     SubPixel,
     check_initialiser,
     normal_std,
 )
 from checkerjax.stacks._text import as_stack, format_stack
 
-StackLike = str | Layer | Sequence[Layer]
 Width = int | Sequence[int]
-_SIZES = ("kernel", "stride", "scale", "size", "dilation", "output_padding")
 
 
 class Draw(NamedTuple):
@@ -152,7 +152,7 @@ def _plan_parallel(
 
 
 def _check_rank(place: str, layer: Layer, ndim: int) -> None:
-    for name in _SIZES:
+    for name in SIZES:
         if hasattr(layer, name):
             per_axis(place, name, getattr(layer, name), ndim, minimum=0)
     if hasattr(layer, "padding"):

@@ -15,10 +15,9 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap_weights(seeds: int, *, resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each seed is taken in each resample, `[resamples, seeds]`."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+def bootstrap_weights(seeds: int) -> np.ndarray:
+    """How often each seed is taken in each of 1000 resamples, `[1000, seeds]`; always the same ones."""
+    return np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=1000)
 
 
 def ratio_of_sums(numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95) -> Interval:
