@@ -45,6 +45,14 @@ np.testing.assert_allclose((dk * k).sum(), few(x, k).sum(), rtol=1e-5)  # few is
 uneven = lambda y: conv(y, np.ones((2, 5, 1, 1), "float32"), stride=(2, 1), padding=[(1, 2), (1, 1)]).sum()
 y = rng.normal(size=(1, 4, 3, 1)).astype("float32")
 np.testing.assert_allclose((jax.grad(uneven)(y) * y).sum(), uneven(y), rtol=1e-4)
+
+# Two outputs of a dilated kernel, in second derivatives; of a sum of cubes of a linear map.
+x, k = rng.normal(size=(1, 4, 4, 1)).astype("float32"), rng.normal(size=(4, 3, 1, 1)).astype("float32")
+dilated = lambda x: conv_transpose(x, k, dilation=2, padding=[(0, 3), (3, 3)])
+step = rng.normal(size=x.shape).astype("float32")
+inner = lambda x: (jax.grad(lambda x: (dilated(x) ** 3).sum())(x) * step).sum()
+curvature = (jax.jit(jax.grad(inner))(x) * step).sum()
+np.testing.assert_allclose(curvature, (6 * dilated(x) * dilated(step) ** 2).sum(), rtol=1e-4)
 print("right")
 """
 

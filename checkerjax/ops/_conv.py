@@ -66,23 +66,26 @@ def correlate(
     dilations = per_axis(op, "dilation", dilation, ndim)
     sizes = x.shape[1:-1], kernel.shape[:-2], strides, dilations
     pads = geometry.conv_pads(*sizes, pad_pairs(op, padding, ndim))
-    geometry.conv_size(op, *sizes, pads)
+    outputs = geometry.conv_size(op, *sizes, pads)
     image, weights = LAYOUTS[ndim]
-    # Padding that leaves no zeros around the stretched cotangent is added apart: see `_aborts_xla`.
+    # The cases of `_aborts_xla` in gradients: padding that leaves no zeros around the stretched cotangent is added
+    # apart, and two outputs of a kernel with dilation 2 (second derivatives) are made three.
     apart = [k == s == 2 and d == 1 and low > 0 for k, s, d, (low, _) in zip(kernel.shape, strides, dilations, pads)]
     if any(apart):
         x = jnp.pad(x, ((0, 0), *(pair if do else (0, 0) for do, pair in zip(apart, pads)), (0, 0)))
         pads = [(0, 0) if do else pair for do, pair in zip(apart, pads)]
-    return lax.conv_general_dilated(
+    spare = [s if d == o == 2 else 0 for s, d, o in zip(strides, dilations, outputs)]
+    out = lax.conv_general_dilated(
         x,
         kernel,
         window_strides=strides,
-        padding=pads,
+        padding=[(low, high + more) for (low, high), more in zip(pads, spare)],
         rhs_dilation=dilations,
         dimension_numbers=(image, weights, image),
         feature_group_count=groups,
         precision=precision,
     )
+    return _first(out, outputs) if any(spare) else out
 
 
 def conv_transpose(
@@ -152,18 +155,24 @@ def conv_transpose(
         feature_group_count=groups,
         precision=precision,
     )
-    return out[(slice(None), *(slice(n) for n in outputs))] if any(spare) else out
+    return _first(out, outputs) if any(spare) else out
+
+
+def _first(out: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
+    """The first samples on each spatial axis."""
+    return out[(slice(None), *(slice(n) for n in sizes))]
 
 
 def _aborts_xla(k: int, s: int, d: int, around: tuple[int, int], outputs: int) -> bool:
-    """Whether XLA may abort the process on an axis of a transposed convolution, or of its kernel gradient.
+    """Whether XLA may abort the process on an axis of a transposed convolution, or of its derivatives.
 
     Seen with jaxlib 0.10.2 on CPU. Where another axis makes XLA exchange input and kernel, it takes an axis with no
     zeros around, as many window samples as input dilation and one less stride for a group of channels, without asking
-    for the size of its input. The window is the kernel forward and the cotangent in the kernel gradient. One more
-    output, dropped afterwards, makes both another case; zeros inserted apart would be folded back.
+    for the size of its input. The window is the kernel forward and the cotangent in the kernel gradient, whose own
+    gradient dilates by d. One more output, dropped afterwards, makes each another case; zeros inserted apart would be
+    folded back.
     """
-    return (k == s == 2 and d == 1 and around == (0, 0)) or s == outputs == d + 1
+    return (k == s == 2 and d == 1 and around == (0, 0)) or s == outputs == d + 1 or d == outputs == 2
 
 
 def _block_inputs(kernel: jax.Array, groups: int) -> jax.Array:
