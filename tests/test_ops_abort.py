@@ -46,13 +46,14 @@ uneven = lambda y: conv(y, np.ones((2, 5, 1, 1), "float32"), stride=(2, 1), padd
 y = rng.normal(size=(1, 4, 3, 1)).astype("float32")
 np.testing.assert_allclose((jax.grad(uneven)(y) * y).sum(), uneven(y), rtol=1e-4)
 
-# Two outputs of a dilated kernel, in second derivatives; of a sum of cubes of a linear map.
+# Two outputs of a dilated kernel, in the mixed second derivative of a sum of cubes of a bilinear map.
 x, k = rng.normal(size=(1, 4, 4, 1)).astype("float32"), rng.normal(size=(4, 3, 1, 1)).astype("float32")
-dilated = lambda x: conv_transpose(x, k, dilation=2, padding=[(0, 3), (3, 3)])
-step = rng.normal(size=x.shape).astype("float32")
-inner = lambda x: (jax.grad(lambda x: (dilated(x) ** 3).sum())(x) * step).sum()
-curvature = (jax.jit(jax.grad(inner))(x) * step).sum()
-np.testing.assert_allclose(curvature, (6 * dilated(x) * dilated(step) ** 2).sum(), rtol=1e-4)
+dx, dk = rng.normal(size=x.shape).astype("float32"), rng.normal(size=k.shape).astype("float32")
+f = lambda x, k: conv_transpose(x, k, dilation=2, padding=[(0, 3), (3, 3)])
+inner = lambda x: (jax.grad(lambda k: (f(x, k) ** 3).sum())(k) * dk).sum()
+mixed = (jax.jit(jax.grad(inner))(x) * dx).sum()
+expected = 6 * f(x, k) * f(dx, k) * f(x, dk) + 3 * f(x, k) ** 2 * f(dx, dk)
+np.testing.assert_allclose(mixed, expected.sum(), rtol=1e-3)
 print("right")
 """
 
