@@ -15,7 +15,7 @@ from checkerjax.sweeps._summary import cross_p_values, generator_rows, gradient_
 if TYPE_CHECKING:
     import xarray
 
-LEVEL = 0.01  # up to this p-value, chosen in advance, the published images are said not to be of a generator
+LEVEL = 0.01  # up to this p-value the published images are said not to be of a generator
 
 
 def report(datasets: Mapping[str, xarray.Dataset]) -> str:
