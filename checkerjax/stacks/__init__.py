@@ -5,6 +5,7 @@ from checkerjax.stacks._axes import along_axis
 from checkerjax.stacks._geometry import interior, output_size, periods
 from checkerjax.stacks._init import init, init_from_normals, normal_count, output_channels
 from checkerjax.stacks._layers import (
+    POINTWISE,
     AvgPool,
     BatchNorm,
     Bias,
@@ -29,6 +30,7 @@ from checkerjax.stacks._layers import (
 from checkerjax.stacks._text import as_stack, format_stack, parse_stack
 
 __all__ = [
+    "POINTWISE",
     "AvgPool",
     "BatchNorm",
     "Bias",

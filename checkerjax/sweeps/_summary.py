@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from checkerjax.overlap import count, unevenness
-from checkerjax.stacks import BatchNorm, Bias, Conv, LeakyRelu, Relu, Tanh, parse_stack
+from checkerjax.stacks import POINTWISE, Conv, parse_stack
 from checkerjax.sweeps._defaults import KERNELS, ROWS
 from checkerjax.sweeps._intervals import Interval, chance_ratio, merge_phases, phase_ratio, ratio_of_sums
 from checkerjax.sweeps._published import PUBLISHED, Published, fisher, joint_test
 
 if TYPE_CHECKING:
     import xarray
-
-
-_POINTWISE = (BatchNorm, Bias, LeakyRelu, Relu, Tanh)
 
 
 class GeneratorRow(NamedTuple):
@@ -120,7 +117,7 @@ def _predicted(stack: str, size: int | list[int], period: int) -> float | None:
     That is what random weights give where one learned convolution is all that is not pointwise. The taps of fixed
     filters add before they are squared, and pools depend on the data.
     """
-    moving = [layer for layer in parse_stack(stack) if not isinstance(layer, _POINTWISE)]
+    moving = [layer for layer in parse_stack(stack) if not isinstance(layer, POINTWISE)]
     if [type(layer) for layer in moving] != [Conv]:
         return None
     sizes = tuple(size) if isinstance(size, list) else (size, size)
