@@ -3,6 +3,7 @@
 import functools
 import itertools
 import pathlib
+import re
 import runpy
 import types
 from typing import Any
@@ -203,12 +204,14 @@ def test_a_list_a_tuple_an_array_and_an_int_say_the_same(rng):
     )
 
 
+@pytest.mark.parametrize("method", ["lax", "dots", "auto"])
 @pytest.mark.parametrize("operator", [conv, conv_transpose])
-def test_precision_reaches_lax(operator):
-    x, kernel = jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1))
-    [equation] = [
-        e
-        for e in jax.make_jaxpr(functools.partial(operator, precision="highest"))(x, kernel).eqns
-        if e.primitive.name == "conv_general_dilated"
-    ]
-    assert equation.params["precision"] == (lax.Precision.HIGHEST,) * 2
+@pytest.mark.parametrize("precision", ["default", "high"])  # the default of these tests is "highest"
+def test_precision_reaches_every_product(operator, method, precision):
+    f = functools.partial(operator, stride=2, precision=precision, method=method)
+    gradients = jax.grad(lambda x, kernel: jnp.sum(jnp.square(f(x, kernel))), (0, 1))
+    for work, products in ((f, 1), (gradients, 3)):
+        text = jax.jit(work).lower(jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1))).as_text()
+        found = re.findall(r"\b(DEFAULT|HIGHEST|HIGH)\b", text)
+        assert set(found) == {precision.upper()}
+        assert len(found) >= 2 * products

@@ -165,7 +165,7 @@ PADDINGS = [
     case(cj.conv, (PLANE, WINDOW), {"padding": 1, "dilation": (1, 4)}, ValueError,
         "conv: axis W of x is 5, 7 with padding (1, 1), shorter than the 9 samples", "size 3 and dilation 4"),
     case(cj.resize_conv, (LINE, np.ones((9, 2, 1))), {"scale": 1, "padding": 1}, ValueError,
-        "resize_conv: axis H of x is 8", "shorter than the 9 samples"),
+        "resize_conv: axis H of x is 6, 8 with padding", "shorter than the 9 samples"),
     case(cj.subpixel_conv, (np.ones((1, 2, 2)), TAPS), {"scale": 2, "padding": "VALID"}, ValueError,
         "subpixel_conv: axis H of x is 2", "shorter than the 3 samples"),
     case(cj.downsample, (PLANE,), {"scale": 6}, ValueError,

@@ -1,4 +1,4 @@
-"""Convolution (correlation) and its transpose, on `lax.conv_general_dilated`."""
+"""Convolution (correlation) and its transpose: arguments checked, geometry resolved, a form chosen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from checkerjax import _geometry as geometry
-from checkerjax._checks import LAYOUTS, Padding, PerAxis, check_image_and_kernel, pad_pairs, per_axis
+from checkerjax._checks import Padding, PerAxis, check_image_and_kernel, one_of, pad_pairs, per_axis
+from checkerjax.ops import _contractions as contractions
+from checkerjax.ops import _plain as plain
+from checkerjax.ops._choice import METHODS
+from checkerjax.ops._grid import Grid
 
 
 def conv(
@@ -19,6 +23,7 @@ def conv(
     dilation: PerAxis = 1,
     groups: int = 1,
     precision: lax.PrecisionLike = None,
+    method: str = "auto",
 ) -> jax.Array:
     """Convolution as networks mean it: a correlation, y[n] = sum_j x[s n + d j - p] kernel[j].
 
@@ -31,12 +36,16 @@ def conv(
       dilation: input samples between taps, d; an int or one per axis, at least 1.
       groups: channel blocks that are convolved apart; divides C and O.
       precision: as in `jax.lax`; None is the backend's default, measurements use "highest".
+      method: "lax" is one `lax.conv_general_dilated`, differentiated by lax; "dots" multiplies matrices, in the
+        gradients too; "auto" takes for each of them the faster form, from the shapes, on the backend it is compiled
+        for. All three agree to rounding. Channel groups always run as "lax".
 
     Returns:
       `[N, *o, O]`, with o = floor((i + p_low + p_high - d (k - 1) - 1) / s) + 1 on each axis.
 
     Raises:
-      ValueError: for shapes that do not fit, empty arrays, or a field shorter than the kernel.
+      ValueError: for shapes that do not fit, empty arrays, a field shorter than the kernel, an unknown method, or
+        "dots" with channel groups.
       TypeError: for dtypes that are not floating or differ.
 
     Example:
@@ -47,7 +56,7 @@ def conv(
     References:
       Dumoulin and Visin, A guide to convolution arithmetic for deep learning, arXiv:1603.07285, relationship 15.
     """
-    return correlate("conv", x, kernel, stride, padding, dilation, groups, precision)
+    return correlate("conv", x, kernel, stride, padding, dilation, groups, precision, method)
 
 
 def correlate(
@@ -59,6 +68,7 @@ def correlate(
     dilation: PerAxis = 1,
     groups: int = 1,
     precision: lax.PrecisionLike = None,
+    method: str = "auto",
 ) -> jax.Array:
     """`conv` on behalf of the operator named `op`, whose name its errors carry."""
     x, kernel, ndim = check_image_and_kernel(op, x, kernel, groups=groups)
@@ -67,25 +77,11 @@ def correlate(
     sizes = x.shape[1:-1], kernel.shape[:-2], strides, dilations
     pads = geometry.conv_pads(*sizes, pad_pairs(op, padding, ndim))
     outputs = geometry.conv_size(op, *sizes, pads)
-    image, weights = LAYOUTS[ndim]
-    # The cases of `_aborts_xla` in gradients: padding that leaves no zeros around the stretched cotangent is added
-    # apart, and two outputs of a kernel with dilation 2 (second derivatives) are made three.
-    apart = [k == s == 2 and d == 1 and low > 0 for k, s, d, (low, _) in zip(kernel.shape, strides, dilations, pads)]
-    if any(apart):
-        x = jnp.pad(x, ((0, 0), *(pair if do else (0, 0) for do, pair in zip(apart, pads)), (0, 0)))
-        pads = [(0, 0) if do else pair for do, pair in zip(apart, pads)]
-    spare = [s if d == o == 2 else 0 for s, d, o in zip(strides, dilations, outputs)]
-    out = lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=strides,
-        padding=[(low, high + more) for (low, high), more in zip(pads, spare)],
-        rhs_dilation=dilations,
-        dimension_numbers=(image, weights, image),
-        feature_group_count=groups,
-        precision=precision,
-    )
-    return _first(out, outputs) if any(spare) else out
+    grid = Grid(outputs, kernel.shape[:-2], x.shape[1:-1], strides, dilations, tuple(low for low, _ in pads))
+    turned = jnp.swapaxes(kernel, -1, -2)
+    if _is_plain(op, method, groups):
+        return plain.gather(x, turned, grid, precision, groups)
+    return contractions.gather(x, turned, grid, precision=precision, method=method)
 
 
 def conv_transpose(
@@ -98,6 +94,7 @@ def conv_transpose(
     dilation: PerAxis = 1,
     groups: int = 1,
     precision: lax.PrecisionLike = None,
+    method: str = "auto",
 ) -> jax.Array:
     """Transposed convolution ("deconvolution"): every input sample stamps the kernel, as given, on the output.
 
@@ -115,13 +112,14 @@ def conv_transpose(
       dilation: output samples between taps, d; an int or one per axis, at least 1.
       groups: channel blocks, as in PyTorch: block g of I stamps block g of the output channels.
       precision: as in `jax.lax`.
+      method: "auto", "lax" or "dots", as in `conv`.
 
     Returns:
       `[N, *o, O]`, with o = s (i - 1) + d (k - 1) + 1 - p_low - p_high + output_padding on each axis.
 
     Raises:
-      ValueError: for shapes that do not fit, empty arrays, an output_padding that is too large, or a padding that
-        leaves no output.
+      ValueError: for shapes that do not fit, empty arrays, an output_padding that is too large, a padding that
+        leaves no output, an unknown method, or "dots" with channel groups.
       TypeError: for dtypes that are not floating or differ.
 
     Example:
@@ -140,45 +138,15 @@ def conv_transpose(
     size = kernel.shape[:-2]
     pads = geometry.transpose_pads(op, size, strides, dilations, pad_pairs(op, padding, ndim), extra)
     outputs = geometry.transpose_size(op, x.shape[1:-1], size, strides, dilations, pads)
-    image, weights = LAYOUTS[ndim]
-    reach = [geometry.span(k, d) - 1 for k, d in zip(size, dilations)]
-    around = [(r - low, r - high) for r, (low, high) in zip(reach, pads)]
-    spare = [int(_aborts_xla(*axis)) for axis in zip(size, strides, dilations, around, outputs)]
-    out = lax.conv_general_dilated(
-        x,
-        _block_inputs(jnp.flip(kernel, range(ndim)), groups),  # correlating with the flipped kernel stamps it as given
-        window_strides=(1,) * ndim,
-        padding=[(low, high + more) for (low, high), more in zip(around, spare)],
-        lhs_dilation=strides,
-        rhs_dilation=dilations,
-        dimension_numbers=(image, weights, image),
-        feature_group_count=groups,
-        precision=precision,
-    )
-    return _first(out, outputs) if any(spare) else out
+    grid = Grid(x.shape[1:-1], size, outputs, strides, dilations, tuple(low for low, _ in pads))
+    if _is_plain(op, method, groups):
+        return plain.scatter(x, kernel, grid, precision, groups)
+    return contractions.scatter(x, kernel, grid, precision=precision, method=method)
 
 
-def _first(out: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
-    """The first samples on each spatial axis."""
-    return out[(slice(None), *(slice(n) for n in sizes))]
-
-
-def _aborts_xla(k: int, s: int, d: int, around: tuple[int, int], outputs: int) -> bool:
-    """Whether XLA may abort the process on an axis of a transposed convolution, or of its derivatives.
-
-    Seen with jaxlib 0.10.2 on CPU. Where another axis makes XLA exchange input and kernel, it takes an axis with no
-    zeros around, as many window samples as input dilation and one less stride for a group of channels, without asking
-    for the size of its input. The window is the kernel forward and the cotangent in the kernel gradient, whose own
-    gradient dilates by d. One more output, dropped afterwards, makes each another case; zeros inserted apart would be
-    folded back.
-    """
-    return (k == s == 2 and d == 1 and around == (0, 0)) or s == outputs == d + 1 or d == outputs == 2
-
-
-def _block_inputs(kernel: jax.Array, groups: int) -> jax.Array:
-    """`[*k, I, O / g]`, as PyTorch blocks a transposed kernel, to `[*k, I / g, O]`, as lax blocks any kernel."""
-    if groups == 1:
-        return kernel
-    *size, inputs, outputs = kernel.shape
-    blocks = kernel.reshape(*size, groups, inputs // groups, outputs)
-    return jnp.swapaxes(blocks, -3, -2).reshape(*size, inputs // groups, groups * outputs)
+def _is_plain(op: str, method: str, groups: int) -> bool:
+    """Whether lax differentiates the operator itself: when asked to, and for channel groups."""
+    one_of(op, "method", method, METHODS)
+    if method == "dots" and groups > 1:
+        raise ValueError(f"{op}: method='dots' has no channel groups; got groups={groups}. Take 'auto' or 'lax'.")
+    return method == "lax" or groups > 1

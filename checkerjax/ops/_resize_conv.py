@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
 from jax import lax
 
 from checkerjax import _geometry as geometry
-from checkerjax._checks import Padding, PerAxis, check_image_and_kernel, pad_pairs, per_axis
+from checkerjax._checks import Padding, PerAxis, check_image_and_kernel, one_of, pad_pairs, per_axis
+from checkerjax.ops._choice import METHODS, fuses
 from checkerjax.ops._conv import correlate
-from checkerjax.ops._padding import pad_as
-from checkerjax.ops._upsample import check_centres, upsample_as
+from checkerjax.ops._fused_resize import Resize, can_fuse, fused, products
+from checkerjax.ops._padding import PAD_MODES, pad_as
+from checkerjax.ops._upsample import check_centres, check_method, upsample_as
 
 
 def resize_conv(
@@ -27,6 +30,7 @@ def resize_conv(
     cubic_a: float = -0.5,
     taps: jax.Array | Sequence[float] | None = None,
     precision: lax.PrecisionLike = None,
+    form: str = "auto",
 ) -> jax.Array:
     """Resize-convolution: `conv(pad(upsample(x)))`.
 
@@ -45,12 +49,15 @@ def resize_conv(
       cubic_a: as in `upsample`.
       taps: as in `upsample`.
       precision: as in `jax.lax`.
+      form: "lax" upsamples, pads and convolves as written. "dots" convolves at low resolution, with the equivalent
+        kernel of size k + s - 1 (nearest) and strips of O(k) samples at borders that need them, and never holds the
+        upsampled field. "auto" takes the faster one, from the shapes.
 
     Returns:
       `[N, *o, O]`, with o = scale * spatial + p_low + p_high - k + 1 on each axis.
 
     Raises:
-      ValueError: for shapes that do not fit, empty arrays, or unknown names.
+      ValueError: for shapes that do not fit, empty arrays, unknown names, or form="dots" where no pattern exists.
       TypeError: for dtypes that are not floating or differ.
 
     Example:
@@ -68,5 +75,21 @@ def resize_conv(
     ones = (1,) * ndim
     size = tuple(s * n for s, n in zip(scales, x.shape[1:-1]))
     pairs = geometry.conv_pads(size, kernel.shape[:-2], ones, ones, pad_pairs(op, padding, ndim))
-    large = upsample_as(op, x, scales, method, check_centres(op, centres, align_corners), cubic_a, taps, precision)
-    return correlate(op, pad_as(op, large, pairs, pad_mode), kernel, padding="VALID", precision=precision)
+    geometry.conv_size(op, size, kernel.shape[:-2], ones, ones, pairs)
+    one_of(op, "pad_mode", pad_mode, tuple(PAD_MODES))
+    one_of(op, "form", form, METHODS)
+    check_method(op, method, taps, cubic_a)
+    centres = check_centres(op, centres, align_corners)
+    resize = Resize(scales, method, centres, float(cubic_a), pairs, (pad_mode,) * ndim)
+    can = form != "lax" and can_fuse(x, kernel, resize)
+    if form == "dots" and not can:
+        raise ValueError(
+            f"{op}: form='dots' needs one interpolation pattern all along the field; method={method!r} with "
+            f"centres={centres!r}, or a field this small, has none. Take 'auto' or 'lax'."
+        )
+    plain = math.prod(s * n * k for s, n, k in zip(scales, x.shape[1:-1], kernel.shape[:-2]))
+    if can and (form == "dots" or fuses(jax.default_backend(), products(x, kernel, resize), plain)):
+        return fused(x, kernel, resize, precision=precision, method=form)
+    large = upsample_as(op, x, scales, method, centres, cubic_a, taps, precision)
+    padded = pad_as(op, large, pairs, pad_mode)
+    return correlate(op, padded, kernel, padding="VALID", precision=precision, method=form)

@@ -106,6 +106,7 @@ def subpixel_conv(
     padding: Padding = "SAME",
     order: str = "depth_first",
     precision: lax.PrecisionLike = None,
+    method: str = "auto",
 ) -> jax.Array:
     """Sub-pixel convolution: a convolution at low resolution, then `depth_to_space`.
 
@@ -116,6 +117,7 @@ def subpixel_conv(
       padding: of the convolution, as in `conv`.
       order: "depth_first" or "channel_first", as in `depth_to_space`.
       precision: as in `jax.lax`.
+      method: as in `conv`.
 
     Returns:
       `[N, *(scale * conv output), O]`.
@@ -141,5 +143,5 @@ def subpixel_conv(
             f"subpixel_conv: axis O of kernel must be a multiple of prod(scale) = {math.prod(scales)}; "
             f"got {kernel.shape[-1]}."
         )
-    low = correlate("subpixel_conv", x, kernel, padding=padding, precision=precision)
+    low = correlate("subpixel_conv", x, kernel, padding=padding, precision=precision, method=method)
     return depth_to_space(low, block=scales, order=order)

@@ -1,0 +1,56 @@
+"""How a small field, a kernel and a large field meet: the geometry that a convolution and its transpose share."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+Ints = tuple[int, ...]
+
+
+class Grid(NamedTuple):
+    """Sample m of the small field meets tap j at sample n = stride m + dilation j - low of the large one.
+
+    One int an axis in each field. A strided convolution reads the large field, a transposed one writes it.
+    """
+
+    small: Ints  # samples of the small field
+    kernel: Ints  # taps
+    large: Ints  # samples of the large field
+    stride: Ints
+    dilation: Ints
+    low: Ints  # samples that the first stamp reaches below the large field; negative where it starts inside
+
+    @property
+    def ndim(self) -> int:
+        return len(self.small)
+
+    @property
+    def high(self) -> Ints:
+        """Samples that the last stamp reaches above the large field."""
+        return tuple(
+            s * (m - 1) + d * (k - 1) + 1 - low - n
+            for m, k, n, s, d, low in zip(self.small, self.kernel, self.large, self.stride, self.dilation, self.low)
+        )
+
+    @property
+    def steps(self) -> int:
+        """Pairs of a small sample and a tap, the products of one channel pair (stamps over the border included)."""
+        return math.prod(self.small) * math.prod(self.kernel)
+
+
+class Phase(NamedTuple):
+    """One phase of the large field along one axis: its sample q is the sum of taps[t] on small[q + offsets[t]]."""
+
+    taps: Ints  # descending
+    offsets: Ints  # ascending
+
+
+def phases(grid: Grid, axis: int) -> list[Phase]:
+    """The phases of an axis: phase r holds the large samples r, r + stride, r + 2 stride, ..."""
+    s, d, low = grid.stride[axis], grid.dilation[axis], grid.low[axis]
+    out = []
+    for r in range(s):
+        taps = tuple(j for j in reversed(range(grid.kernel[axis])) if (r + low - d * j) % s == 0)
+        out.append(Phase(taps, tuple((r + low - d * j) // s for j in taps)))
+    return out
