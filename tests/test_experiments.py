@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 
+import numpy as np
 import pytest
 
 
@@ -23,3 +25,35 @@ def test_max_pool_ties_smoke(experiments):
     ratios = {name: row["phase_ratio"][0] for name, row in rows.items()}
     assert ratios["max pool 2x2 s2, photo, as stored"] > 1.5 > ratios["max pool 2x2 s2, photo, dithered"]
     assert ratios["max pool 3x3 s2, photo, dithered"] > 1.3 * ratios["max pool 3x3 s2, white"]
+
+
+def test_benchmarks_smoke(experiments, tmp_path):
+    run = experiments("benchmarks")
+    kept = run.HERE / "results.json"
+    before = kept.read_bytes() if kept.exists() else None
+    rows = run.main(run.SMOKE, tmp_path)["rows"]
+    assert list(rows) == [*(row.name for row in run.SMOKE.rows), *run.measure.PROGRAMS]
+    for row in rows.values():
+        assert all(error < 1e-5 for errors in row["agreement"].values() for error in errors.values())
+        for measured in row["modes"].values():
+            peers = measured["ms"].keys() - {"matmul", "checkerjax"}
+            ratios = np.array([run.timing.ratio(measured["ms"], peer, "checkerjax") for peer in peers])
+            assert np.isfinite(ratios).all()
+            assert (ratios > 0).all()
+    holds = rows["nearest"]["upsampled"]["holds"]
+    assert not any(holds["checkerjax"].values())
+    assert all(holds["repeat + lax"].values())
+    assert "| --- |" in run.tables.tables(run.store.read(tmp_path))
+    assert (tmp_path / "ratios.png").stat().st_size > 0
+    assert (kept.read_bytes() if kept.exists() else None) == before
+
+
+def test_benchmarks_resume_refuses_other_settings(experiments, tmp_path):
+    run = experiments("benchmarks")
+    config = dataclasses.replace(run.SMOKE, rows=run.SMOKE.rows[:1])
+    first = run.main(config, tmp_path, names=["deconv"])["rows"]["deconv"]
+    assert run.main(config, tmp_path, names=["deconv"], resume=True)["rows"]["deconv"] == first
+    with pytest.raises(ValueError, match="measured with other config"):
+        run.main(dataclasses.replace(config, repeats=1), tmp_path, names=["deconv"], resume=True)
+    with pytest.raises(ValueError, match="no row named dekonv; there are deconv"):
+        run.main(config, tmp_path, names=["dekonv"])

@@ -40,7 +40,7 @@ def defined(x, kernel, scale, pads, method, centres, mode):
             else oracle.interpolation(size, s, method, centres)
         )
         x = oracle.along(matrix, x, axis)
-    x = np.pad(x, ((0, 0), *pads, (0, 0)), NUMPY_MODES[mode])
+    x = np.pad(x, ((0, 0), *pads, (0, 0)), mode=NUMPY_MODES[mode])  # type: ignore[call-overload]
     ones = (1,) * len(scale)
     return oracle.conv(x, np.asarray(kernel, np.float64), ones, ((0, 0),) * len(scale), ones)
 

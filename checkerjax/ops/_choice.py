@@ -19,15 +19,26 @@ def choose(backend: str, contraction: str, batch: int, inputs: int, outputs: int
 
 
 def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
-    """XLA's convolution is never the fastest form of a weight gradient; forward, that depends on the shape."""
+    """Matrix products, but for the shapes that XLA convolves well."""
+    strided = math.prod(grid.stride) > 1
     if contraction == "kernel":
-        return "phases" if math.prod(grid.stride) >= 16 else "dots"
+        # Strided, XLA's weight gradient is twenty times slower; else it is well only where the fields are as large as
+        # each other. Columns are best made of the field with fewer channels.
+        if not strided and grid.small == grid.large and math.prod(grid.kernel) > 1:
+            return "lax"
+        fewer = inputs < outputs or (inputs == outputs and math.prod(grid.stride) >= 16)
+        return "phases" if fewer else "dots"
+    work = batch * inputs * outputs * grid.steps
+    if not strided or work < 2**25:
+        return "lax"
+    # XLA's stretched input costs far more with many channels, but not with an image's three.
+    if contraction == "scatter":
+        return "lax" if outputs < 16 else "dots"
+    # XLA spreads a strided convolution over the cores from so many weights on; beyond 2^20 it falls behind again.
+    # Columns of an image that do not fit near the processor cost more than an idle core.
     weights = inputs * outputs * math.prod(grid.kernel)
-    # XLA spreads a convolution over the cores only if it has this many weights and outgoing channels ...
-    threaded = outputs >= 128 and weights >= 2**17
-    # ... and one core is enough for little work.
-    small = batch * inputs * outputs * grid.steps < 2**24
-    return "lax" if threaded or small else "dots"
+    image = 4 * inputs * grid.steps
+    return "lax" if image > 2**23 or (outputs >= 128 and 2**17 <= weights <= 2**20) else "dots"
 
 
 def fuses(backend: str, products: int, plain_products: int) -> bool:

@@ -22,6 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from checkerjax.ops import _dots, _plain
 from checkerjax.ops._choice import choose
 from checkerjax.ops._grid import Grid
+from checkerjax.ops._manual_axes import vary_over, varying
 
 scatter_p = Primitive("scatter")
 gather_p = Primitive("gather")
@@ -42,21 +43,14 @@ def _bind(
     primitive: Primitive, x: jax.Array, y: jax.Array, grid: Grid, precision: lax.PrecisionLike, method: str
 ) -> jax.Array:
     # Inside shard_map both factors must vary over the same mesh axes; the cast transposes to the sum over them.
-    x, y = (_vary_over(a, _varying(b) - _varying(a)) for a, b in ((x, y), (y, x)))
-    return primitive.bind(x, y, grid=grid, precision=_hashable(precision), method=method)
+    x, y = (vary_over(a, varying(b) - varying(a)) for a, b in ((x, y), (y, x)))
+    return primitive.bind(x, y, grid=grid, precision=_resolved(precision), method=method)
 
 
-def _varying(x: jax.Array) -> frozenset[str]:
-    """The manual mesh axes that `x` varies over; JAX has moved this attribute between releases."""
-    aval: Any = jax.typeof(x)
-    return frozenset(aval.vma if hasattr(aval, "vma") else aval.manual_axis_type.varying)
-
-
-def _vary_over(x: jax.Array, axes: frozenset[str]) -> jax.Array:
-    return lax.pcast(x, tuple(axes), to="varying") if axes else x
-
-
-def _hashable(precision: Any) -> Any:
+def _resolved(precision: Any) -> Any:
+    """What lax would take here, hashable: lowering comes after `jax.default_matmul_precision` has ended."""
+    if precision is None:
+        precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     return tuple(precision) if isinstance(precision, list) else precision
 
 
@@ -70,9 +64,17 @@ def _shape(primitive: Primitive, x: Any, y: Any, grid: Grid) -> tuple[int, ...]:
 
 def _form(primitive: Primitive, backend: str, x: jax.Array, y: jax.Array, *, grid: Grid, precision: Any, method: str):
     """The primitive in the form that `method`, or the backend's rule, says."""
-    outputs = y.shape[-2 if primitive is gather_p else -1]
-    chosen = choose(backend, primitive.name, x.shape[0], x.shape[-1], outputs, grid) if method == "auto" else method
-    return _FORMS[primitive][chosen](x, y, grid, precision)
+    if not isinstance(x.shape[0], int) or any(_is_sharded(a) for a in (x, y)):
+        method = "lax"  # columns are counted, and cut, in numbers of images
+    elif method == "auto":
+        outputs = y.shape[-2 if primitive is gather_p else -1]
+        method = choose(backend, primitive.name, x.shape[0], x.shape[-1], outputs, grid)
+    return _FORMS[primitive][method](x, y, grid, precision)
+
+
+def _is_sharded(x: jax.Array) -> bool:
+    """Whether the type itself says so, on a mesh with explicit axes: there only lax knows what becomes of them."""
+    return any(axis is not None for axis in jax.typeof(x).sharding.spec)
 
 
 _FORMS = {

@@ -38,7 +38,8 @@ def conv(
       precision: as in `jax.lax`; None is the backend's default, measurements use "highest".
       method: "lax" is one `lax.conv_general_dilated`, differentiated by lax; "dots" multiplies matrices, in the
         gradients too; "auto" takes for each of them the faster form, from the shapes, on the backend it is compiled
-        for. All three agree to rounding. Channel groups always run as "lax".
+        for. All three agree to rounding. Channel groups, a batch size unknown at export and arrays sharded over
+        explicit mesh axes run as "lax".
 
     Returns:
       `[N, *o, O]`, with o = floor((i + p_low + p_high - d (k - 1) - 1) / s) + 1 on each axis.

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,8 @@ import numpy as np
 from jax import lax
 
 from checkerjax._checks import at_least_float32
-from checkerjax.ops._grid import Grid, Phase, phases
+from checkerjax.ops._grid import Grid, Phases, phases
+from checkerjax.ops._manual_axes import vary_over, varying
 
 COLUMNS = 2**23  # bytes of columns at a time; experiments/benchmarks has the times for others
 
@@ -26,26 +28,28 @@ Ints = Sequence[int]
 
 
 def scatter(small: jax.Array, kernel: jax.Array, grid: Grid, precision: lax.PrecisionLike) -> jax.Array:
-    """Each phase of the large field from the taps that reach it: columns of small samples times a sub-kernel."""
-    geometry = _PhaseGeometry.of(grid)
-    rows, first = geometry.rows, geometry.first
+    """Each phase of the large field from the taps that reach it: columns of small samples times sub-kernels."""
+    layout = _PhaseLayout.of(grid)
+    rows, outer = layout.rows, kernel.shape[-1]
     strips = _Strips(small, rows, math.prod(grid.kernel) * kernel.shape[-2])  # XLA keeps the columns of all phases
     weights = kernel.reshape(-1, *kernel.shape[-2:])
 
     def stamp(strip: jax.Array) -> jax.Array:
         extents = [strips.rows, *rows[1:]]
         out = []
-        for _, starts, taps in geometry:
-            if not starts:  # no tap reaches this phase
-                out.append(jnp.zeros((strip.shape[0], *extents, kernel.shape[-1]), strip.dtype))
+        for block in layout:
+            shape = (strip.shape[0], *extents, *block.counts, outer)
+            if not block.starts:  # no tap reaches these phases
+                out.append(jnp.zeros(shape, strip.dtype))
                 continue
-            columns = jnp.concatenate([_window(strip, (0, *start), (strip.shape[0], *extents)) for start in starts], -1)
-            sub = weights[np.array(taps)]
-            out.append(_product(columns, sub.reshape(-1, kernel.shape[-1]), precision))
-        return _interleave(out, grid.stride)
+            windows = [_window(strip, (0, *start), (strip.shape[0], *extents)) for start in block.starts]
+            sub = jnp.moveaxis(weights[block.taps], -2, 1)  # [windows, inner, phases, outer]
+            sub = sub.reshape(len(windows) * kernel.shape[-2], -1)
+            out.append(_product(jnp.concatenate(windows, -1), sub, precision).reshape(shape))
+        return _interleave(out, layout)
 
-    room = [n + r for n, r in zip((strips.rows, *rows[1:]), geometry.reach)]
-    full = strips.map(stamp, small, first, room, step=1)
+    room = [n + r for n, r in zip((strips.rows, *rows[1:]), layout.reach)]
+    full = strips.map(stamp, small, layout.first, room, step=1)
     return full[(slice(None), *(slice(n) for n in grid.large))]
 
 
@@ -80,14 +84,14 @@ def kernel(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.Precis
 
 
 def kernel_by_phase(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.PrecisionLike) -> jax.Array:
-    """`kernel` from columns of the small field instead, one product for each phase of the large one.
+    """`kernel` from columns of the small field instead, and the phases of the large one.
 
     Where strides are long this reads the large field once, and in order.
     """
     wide = at_least_float32(small.dtype)
     inner, outer = small.shape[-1], large.shape[-1]
-    geometry = _PhaseGeometry.of(grid)
-    rows, first = geometry.rows, geometry.first
+    layout = _PhaseLayout.of(grid)
+    rows = layout.rows
     strips = _Strips(small, rows, math.prod(grid.kernel) * inner)
 
     def pair(samples: jax.Array, strip: jax.Array) -> jax.Array:
@@ -96,47 +100,64 @@ def kernel_by_phase(small: jax.Array, large: jax.Array, grid: Grid, precision: l
         apart = samples.reshape(samples.shape[0], *split, outer)
         turned = lax.optimization_barrier(jnp.moveaxis(strip, -1, 0))
         out = []
-        for at, starts, _ in geometry:
-            if starts:
-                phase = apart[(slice(None), *(i for r in at for i in (slice(None), r)))]
-                windows = [_window(turned, (0, 0, *start), (*turned.shape[:2], *extents)) for start in starts]
+        for block in layout:
+            if block.starts:
+                window = [slice(a, a + n) for a, n in zip(block.first, block.counts)]
+                target = apart[(slice(None), *(i for w in window for i in (slice(None), w)))]
+                target = target.transpose(0, *range(1, 2 * grid.ndim, 2), *range(2, 2 * grid.ndim + 1, 2), -1)
+                windows = [_window(turned, (0, 0, *start), (*turned.shape[:2], *extents)) for start in block.starts]
                 columns = jnp.concatenate(windows).reshape(len(windows) * inner, -1)
-                target = phase.reshape(-1, outer)
-                out.append(jnp.matmul(columns, target, precision=precision, preferred_element_type=wide))
-        return jnp.concatenate(out).reshape(-1, inner, outer)
+                flat = target.reshape(columns.shape[1], -1)
+                product = jnp.matmul(columns, flat, precision=precision, preferred_element_type=wide)
+                out.append(
+                    jnp.moveaxis(product.reshape(len(windows), inner, -1, outer), 1, 2).reshape(-1, inner, outer)
+                )
+        return jnp.concatenate(out)
 
     stretch = [s * n for s, n in zip(grid.stride, (strips.rows, *rows[1:]))]
     samples = strips.cut(large, [0] * grid.ndim, stretch, step=grid.stride[0])
-    room = [n + r for n, r in zip((strips.rows, *rows[1:]), geometry.reach)]
-    total = strips.sum(pair, samples, small, first, room, step=1)
-    order = np.argsort([tap for _, _, taps in geometry for tap in taps])
+    room = [n + r for n, r in zip((strips.rows, *rows[1:]), layout.reach)]
+    total = strips.sum(pair, samples, small, layout.first, room, step=1)
+    order = np.argsort(np.concatenate([block.taps.ravel() for block in layout]))
     return total[order].reshape(*grid.kernel, inner, outer).astype(small.dtype)
 
 
+class _Block(NamedTuple):
+    """Phases, a range on each axis, that are computed from the same windows of the small field."""
+
+    first: list[int]
+    counts: list[int]
+    starts: list[tuple[int, ...]]  # of the windows
+    taps: np.ndarray  # int [windows, phases]: the tap of each in the flattened kernel
+
+
 @dataclasses.dataclass(frozen=True)
-class _PhaseGeometry:
+class _PhaseLayout:
     """Where the phases of a large field find their samples in the small one, padded to start at `first`."""
 
-    phases: list[list[Phase]]  # by axis
+    phases: list[list[Phases]]  # by axis
     rows: list[int]  # samples of the longest phase
     first: list[int]  # lowest offset
     reach: list[int]  # highest offset above the lowest
     kernel: tuple[int, ...]
 
     @classmethod
-    def of(cls, grid: Grid) -> _PhaseGeometry:
+    def of(cls, grid: Grid) -> _PhaseLayout:
         by_axis = [phases(grid, axis) for axis in range(grid.ndim)]
-        offsets = [[o for phase in axis for o in phase.offsets] for axis in by_axis]
+        offsets = [[o for group in axis for o in group.offsets] for axis in by_axis]
         first = [min(o) for o in offsets]
         rows = [-(-n // s) for n, s in zip(grid.large, grid.stride)]
         return cls(by_axis, rows, first, [max(o) - low for o, low in zip(offsets, first)], grid.kernel)
 
-    def __iter__(self) -> Iterator[tuple[Ints, list[Ints], list[int]]]:
-        """Each phase (an int an axis), where the windows of its taps start, and those taps in the flattened kernel."""
-        for choice in itertools.product(*(enumerate(axis) for axis in self.phases)):
-            offsets = itertools.product(*([o - f for o in phase.offsets] for (_, phase), f in zip(choice, self.first)))
-            taps = itertools.product(*(phase.taps for _, phase in choice))
-            yield [r for r, _ in choice], list(offsets), [int(np.ravel_multi_index(tap, self.kernel)) for tap in taps]
+    def __iter__(self) -> Iterator[_Block]:
+        for groups in itertools.product(*self.phases):
+            starts = itertools.product(*([o - f for o in group.offsets] for group, f in zip(groups, self.first)))
+            each = [
+                [np.ravel_multi_index(tap, self.kernel) for tap in itertools.product(*taps)]
+                for taps in itertools.product(*(group.taps for group in groups))
+            ]
+            counts = [len(group.taps) for group in groups]
+            yield _Block([group.first for group in groups], counts, list(starts), np.array(each, int).T)
 
 
 class _Strips:
@@ -168,7 +189,7 @@ class _Strips:
         shape = jax.eval_shape(lambda a, b: work(a, padded(b)), samples[0], strips[0])
         total, _ = lax.scan(
             lambda total, pair: (total + work(pair[0], padded(pair[1])), None),
-            jnp.zeros(shape.shape, shape.dtype),
+            vary_over(jnp.zeros(shape.shape, shape.dtype), varying(samples)),
             (samples, strips),
         )
         return total
@@ -197,16 +218,23 @@ def _room(grid: Grid, rows: int) -> list[int]:
 
 
 def _columns(strip: jax.Array, grid: Grid, rows: int) -> jax.Array:
-    """`[N, *small, prod(k) C]`: for each small sample the large samples that its taps meet."""
-    starts = itertools.product(*([d * j for j in range(k)] for d, k in zip(grid.dilation, grid.kernel)))
-    extents, strides = (strip.shape[0], rows, *grid.small[1:]), (1, *grid.stride)
-    return jnp.concatenate([_window(strip, (0, *start), extents, strides) for start in starts], axis=-1)
+    """`[N, *small, prod(k) C]`: for each small sample the large samples that its taps meet.
+
+    One axis after the other: far fewer pieces to compile than taps, and longer ones to copy.
+    """
+    for axis in reversed(range(grid.ndim)):
+        k, s, d = grid.kernel[axis], grid.stride[axis], grid.dilation[axis]
+        n = rows if axis == 0 else grid.small[axis]
+        pieces = [lax.slice_in_dim(strip, d * j, d * j + s * (n - 1) + 1, s, 1 + axis) for j in range(k)]
+        strip = jnp.concatenate(pieces, -1)
+        if axis:
+            strip = lax.optimization_barrier(strip)  # or XLA computes all pieces anew for each tap
+    return strip
 
 
-def _window(field: jax.Array, start: Ints, extents: Ints, strides: Ints = ()) -> jax.Array:
+def _window(field: jax.Array, start: Ints, extents: Ints) -> jax.Array:
     """So many samples from `start` on, along the leading axes."""
-    steps = strides or (1,) * len(extents)
-    return field[tuple(slice(a, a + s * (n - 1) + 1, s) for a, n, s in zip(start, extents, steps))]
+    return field[tuple(slice(a, a + n) for a, n in zip(start, extents))]
 
 
 def _resize(field: jax.Array, first: Ints, sizes: Ints) -> jax.Array:
@@ -223,13 +251,13 @@ def _product(columns: jax.Array, weights: jax.Array, precision: lax.PrecisionLik
     return out.astype(columns.dtype).reshape(*columns.shape[:-1], -1)
 
 
-def _interleave(fields: Sequence[jax.Array], strides: Ints, axis: int = 0) -> jax.Array:
-    """One field `[N, *(s q), C]` from its prod(s) phases `[N, *q, C]`, the last axis running fastest."""
-    if axis == len(strides):
-        return fields[0]
-    each = len(fields) // strides[axis]
-    parts = [_interleave(fields[r * each : (r + 1) * each], strides, axis + 1) for r in range(strides[axis])]
-    if len(parts) == 1:
-        return parts[0]
-    together = jnp.stack(parts, axis=2 + axis)
-    return together.reshape(*parts[0].shape[: 1 + axis], -1, *parts[0].shape[2 + axis :])
+def _interleave(fields: Sequence[jax.Array], layout: _PhaseLayout) -> jax.Array:
+    """One field `[N, *(s q), C]` from its blocks of phases `[N, *q, *counts, C]`, in the layout's order."""
+    ndim = len(layout.rows)
+    apart = [0, *(i for axis in range(ndim) for i in (1 + axis, 1 + ndim + axis)), 1 + 2 * ndim]
+    parts = [field.transpose(apart) for field in fields]  # [N, q0, counts0, q1, counts1, ..., C]
+    for axis in reversed(range(ndim)):
+        each = len(layout.phases[axis])
+        parts = [jnp.concatenate(parts[i : i + each], axis=2 + 2 * axis) for i in range(0, len(parts), each)]
+    shape = parts[0].shape
+    return parts[0].reshape(shape[0], *(shape[1 + 2 * a] * shape[2 + 2 * a] for a in range(ndim)), shape[-1])

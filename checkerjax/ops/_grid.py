@@ -39,18 +39,26 @@ class Grid(NamedTuple):
         return math.prod(self.small) * math.prod(self.kernel)
 
 
-class Phase(NamedTuple):
-    """One phase of the large field along one axis: its sample q is the sum of taps[t] on small[q + offsets[t]]."""
+class Phases(NamedTuple):
+    """Phases of the large field along one axis, next to each other, that take the same samples of the small one.
 
-    taps: Ints  # descending
-    offsets: Ints  # ascending
+    Sample q of phase `first + i` is the sum over t of taps[i][t] on small[q + offsets[t]].
+    """
+
+    first: int
+    offsets: Ints
+    taps: tuple[Ints, ...]  # of each phase
 
 
-def phases(grid: Grid, axis: int) -> list[Phase]:
-    """The phases of an axis: phase r holds the large samples r, r + stride, r + 2 stride, ..."""
+def phases(grid: Grid, axis: int) -> list[Phases]:
+    """The phases of an axis, in order; phase r holds the large samples r, r + stride, r + 2 stride, ..."""
     s, d, low = grid.stride[axis], grid.dilation[axis], grid.low[axis]
-    out = []
+    out: list[Phases] = []
     for r in range(s):
         taps = tuple(j for j in reversed(range(grid.kernel[axis])) if (r + low - d * j) % s == 0)
-        out.append(Phase(taps, tuple((r + low - d * j) // s for j in taps)))
+        offsets = tuple((r + low - d * j) // s for j in taps)
+        if out and out[-1].offsets == offsets:
+            out[-1] = out[-1]._replace(taps=(*out[-1].taps, taps))
+        else:
+            out.append(Phases(r, offsets, (taps,)))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from checkerjax._checks import LAYOUTS
 from checkerjax._geometry import span
@@ -60,7 +61,9 @@ def scatter(
 def kernel(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.PrecisionLike) -> jax.Array:
     """The kernel's part in `gather`, transposed: `[*k, small channels, large channels]`."""
     shape = (*grid.kernel, small.shape[-1], large.shape[-1])
-    pull = jax.linear_transpose(lambda k: gather(large, k, grid, precision), jax.ShapeDtypeStruct(shape, small.dtype))
+    whole = NamedSharding(jax.typeof(small).sharding.mesh, PartitionSpec())  # a mesh with explicit axes asks
+    unknown = jax.ShapeDtypeStruct(shape, small.dtype, sharding=whole)
+    pull = jax.linear_transpose(lambda k: gather(large, k, grid, precision), unknown)
     return pull(small)[0]
 
 
