@@ -313,6 +313,7 @@ def test_what_a_cpu_takes_for_shapes_far_from_every_threshold():
         assert choose("cpu", name, 64, 64, 64, square(16, 3, 1)) == "lax"  # no stride
     assert choose("cpu", "scatter", 64, 64, 3, square(32, 4, 2)) == "lax"  # to an image
     assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2)) == "lax"  # XLA spreads it over the cores
+    assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2), True) == "dots"  # but columns are there anyway
     assert choose("cpu", "gather", 64, 512, 512, square(4, 4, 2)) == "dots"  # but not this
     assert choose("cpu", "gather", 4, 64, 64, square(256, 4, 2)) == "lax"  # columns of one image fill the cache
     assert choose("cpu", "kernel", 16, 64, 64, square(64, 4, 2)) == "dots"
@@ -329,7 +330,16 @@ def test_the_rule_is_asked_for_this_contraction(monkeypatch, rng, name):
     fields = draw(rng, grid, images=5)
     jax.jit(bound(name, grid, "auto")).lower(*(fields[i] for i in TAKES[name]))
     channels = {"scatter": (2, 3), "gather": (3, 2), "kernel": (2, 3)}[name]
-    assert asked == [("cpu", name, 5, *channels, grid)]
+    assert asked == [("cpu", name, 5, *channels, grid, False)]
+
+
+def test_an_input_gradient_is_said_to_share_its_columns(monkeypatch, rng):
+    asked = []
+    monkeypatch.setattr(contractions, "choose", lambda *question: asked.append((question[1], question[-1])) or "dots")
+    small, kernel, large = draw(rng, GRIDS["per axis"], images=7)
+    _, pull = jax.vjp(bound("scatter", GRIDS["per axis"], "auto"), small, kernel)
+    jax.jit(pull).lower(large)
+    assert sorted(asked)[:2] == [("gather", True), ("kernel", False)]
 
 
 @pytest.mark.parametrize("name", NAMES)

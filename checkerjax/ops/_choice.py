@@ -13,12 +13,17 @@ from checkerjax.ops._grid import Grid
 METHODS = ("auto", "lax", "dots")
 
 
-def choose(backend: str, contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
-    """The form of a contraction with so many channels coming in and going out."""
-    return on_cpu(contraction, batch, inputs, outputs, grid) if backend == "cpu" else "lax"
+def choose(
+    backend: str, contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, sharing: bool = False
+) -> str:
+    """The form of a contraction with so many channels coming in and going out.
+
+    `sharing` says that another contraction of the program may read the same columns: they are then built once.
+    """
+    return on_cpu(contraction, batch, inputs, outputs, grid, sharing) if backend == "cpu" else "lax"
 
 
-def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
+def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, sharing: bool) -> str:
     """Matrix products, but for the shapes that XLA convolves well."""
     strided = math.prod(grid.stride) > 1
     if contraction == "kernel":
@@ -38,9 +43,13 @@ def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) 
     # Columns of an image that do not fit near the processor cost more than an idle core.
     weights = inputs * outputs * math.prod(grid.kernel)
     image = 4 * inputs * grid.steps
-    return "lax" if image > 2**23 or (outputs >= 128 and 2**17 <= weights <= 2**20) else "dots"
+    spread = outputs >= 128 and 2**17 <= weights <= 2**20
+    return "lax" if image > 2**23 or (spread and not sharing) else "dots"
 
 
 def fuses(backend: str, products: int, plain_products: int) -> bool:
-    """Whether a resize-convolution runs at low resolution: where that takes no more products than the plain form."""
-    return backend == "cpu" and products <= plain_products
+    """Whether a resize-convolution runs at low resolution: where that takes clearly fewer products.
+
+    At as many, the plain form is faster, whose convolution has no stride.
+    """
+    return backend == "cpu" and 4 * products <= 3 * plain_products

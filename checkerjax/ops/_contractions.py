@@ -24,6 +24,8 @@ from checkerjax.ops._choice import choose
 from checkerjax.ops._grid import Grid
 from checkerjax.ops._manual_axes import vary_over, varying
 
+SHARING = "auto, sharing"  # the method "auto" of an input gradient, whose columns the kernel gradient has a use for
+
 scatter_p = Primitive("scatter")
 gather_p = Primitive("gather")
 kernel_p = Primitive("kernel")
@@ -66,9 +68,9 @@ def _form(primitive: Primitive, backend: str, x: jax.Array, y: jax.Array, *, gri
     """The primitive in the form that `method`, or the backend's rule, says."""
     if not isinstance(x.shape[0], int) or any(_is_sharded(a) for a in (x, y)):
         method = "lax"  # columns are counted, and cut, in numbers of images
-    elif method == "auto":
+    elif method in ("auto", SHARING):
         outputs = y.shape[-2 if primitive is gather_p else -1]
-        method = choose(backend, primitive.name, x.shape[0], x.shape[-1], outputs, grid)
+        method = choose(backend, primitive.name, x.shape[0], x.shape[-1], outputs, grid, method == SHARING)
     return _FORMS[primitive][method](x, y, grid, precision)
 
 
@@ -128,6 +130,10 @@ def _split(out: jax.Array, axis: int, count: int) -> jax.Array:
     return jnp.moveaxis(apart, axis, 0)
 
 
+def _sharing(params: dict[str, Any]) -> dict[str, Any]:
+    return {**params, "method": SHARING} if params["method"] == "auto" else params
+
+
 def _define(primitive: Primitive, first: Callable[..., jax.Array], second: Callable[..., jax.Array]) -> None:
     def abstract(x: Any, y: Any, *, grid: Grid, precision: Any, method: str) -> Any:
         # The first axis of a kernel is no batch axis, and is not sharded as one.
@@ -148,7 +154,7 @@ def _define(primitive: Primitive, first: Callable[..., jax.Array], second: Calla
 
 _define(
     scatter_p,
-    lambda ct, small, kernel, **params: gather_p.bind(ct, kernel, **params),
+    lambda ct, small, kernel, **params: gather_p.bind(ct, kernel, **_sharing(params)),
     lambda ct, small, kernel, **params: kernel_p.bind(small, ct, **params),
 )
 _define(
