@@ -84,7 +84,7 @@ def main(config: Config, shapes: Sequence[Sequence[int]] = SHAPES) -> list[dict]
 
 
 if __name__ == "__main__":
-    settings = Config(repeats=5)
+    settings = Config(repeats=3)
     facts = {key: store.new_results(settings, None)[key] for key in ("seed", "versions", "device")}
     measured = main(settings)
     lines = ",\n".join("  " + json.dumps(row) for row in measured)
