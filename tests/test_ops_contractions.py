@@ -403,3 +403,10 @@ def test_steps_and_high_follow_from_the_grid():
     assert grid.steps == math.prod(grid.small) * math.prod(grid.kernel)
     for m, k, n, s, d, low, high in zip(*grid, grid.high):
         assert low + n + high == s * (m - 1) + d * (k - 1) + 1
+
+
+def test_eager_calls_end_without_jit(rng):
+    small, kernel, _ = draw(rng, GRIDS["plain"])
+    expected = bound("scatter", GRIDS["plain"])(small, kernel)
+    with jax.disable_jit():
+        np.testing.assert_allclose(bound("scatter", GRIDS["plain"])(small, kernel), expected, rtol=1e-5, atol=1e-5)

@@ -25,6 +25,10 @@ def choose(
 
 def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, sharing: bool) -> str:
     """Matrix products, but for the shapes that XLA convolves well."""
+    # A piece of the program for each tap, and at least one row of columns at a time: too much to compile or to hold.
+    row = 4 * max(inputs, outputs) * math.prod(grid.kernel) * math.prod(grid.small[1:])
+    if math.prod(grid.kernel) > 256 or row > 2**25:
+        return "lax"
     strided = math.prod(grid.stride) > 1
     if contraction == "kernel":
         # Strided, XLA's weight gradient is twenty times slower; else it is well only where the fields are as large as
@@ -47,9 +51,9 @@ def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, 
     return "lax" if image > 2**23 or (spread and not sharing) else "dots"
 
 
-def fuses(backend: str, products: int, plain_products: int) -> bool:
-    """Whether a resize-convolution runs at low resolution: where that takes clearly fewer products.
+def fuses(backend: str, pairs: int, products: int, plain_products: int) -> bool:
+    """Whether a resize-convolution runs at low resolution: where that takes clearly fewer products, of many.
 
-    At as many, the plain form is faster, whose convolution has no stride.
+    At as many, the plain form is faster, whose convolution has no stride; `pairs` counts images and channel pairs.
     """
-    return backend == "cpu" and 4 * products <= 3 * plain_products
+    return backend == "cpu" and pairs * products >= 2**25 and 4 * products <= 3 * plain_products

@@ -66,7 +66,7 @@ def _shape(primitive: Primitive, x: Any, y: Any, grid: Grid) -> tuple[int, ...]:
 
 def _form(primitive: Primitive, backend: str, x: jax.Array, y: jax.Array, *, grid: Grid, precision: Any, method: str):
     """The primitive in the form that `method`, or the backend's rule, says."""
-    if not isinstance(x.shape[0], int) or any(_is_sharded(a) for a in (x, y)):
+    if not all(isinstance(n, int) for a in (x, y) for n in a.shape) or any(_is_sharded(a) for a in (x, y)):
         method = "lax"  # columns are counted, and cut, in numbers of images
     elif method in ("auto", SHARING):
         outputs = y.shape[-2 if primitive is gather_p else -1]
@@ -144,7 +144,11 @@ def _define(primitive: Primitive, first: Callable[..., jax.Array], second: Calla
         return mlir.lower_fun(functools.partial(_form, primitive, backend), multiple_results=False)
 
     primitive.def_abstract_eval(abstract)
-    eager = jax.jit(lambda x, y, params: primitive.bind(x, y, **dict(params)), static_argnums=2)
+
+    def form(x: jax.Array, y: jax.Array, params: tuple[tuple[str, Any], ...]) -> jax.Array:
+        return _form(primitive, jax.default_backend(), x, y, **dict(params))
+
+    eager = jax.jit(form, static_argnums=2)
     primitive.def_impl(lambda x, y, **params: eager(x, y, tuple(params.items())))
     ad.defbilinear(primitive, first, second)
     batching.primitive_batchers[primitive] = functools.partial(_mapped, primitive)

@@ -199,8 +199,8 @@ class _Strips:
         if self.count == 1:
             return _resize(field, first, room)
         whole = _resize(field, first, [step * self.rows * (self.count - 1) + room[0], *room[1:]])
-        starts = [step * self.rows * t for t in range(self.count)]
-        strips = jnp.stack([whole[:, start : start + room[0]] for start in starts], axis=1)
+        at = step * self.rows * np.arange(self.count)[:, None] + np.arange(room[0])
+        strips = jnp.take(whole, at, axis=1, mode="clip")  # one operation, however many strips there are
         return strips.reshape(-1, *strips.shape[2:])
 
     def _prepare(self, field: jax.Array, first: Ints, room: Ints, step: int):

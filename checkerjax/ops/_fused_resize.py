@@ -57,6 +57,8 @@ def can_fuse(x: jax.Array, kernel: jax.Array, resize: Resize) -> bool:
     """Whether every axis has a plan."""
     if resize.method == "fir" or min(min(pair) for pair in resize.pads) < 0 or max(resize.scales) == 1:
         return False
+    if not all(isinstance(n, int) for n in x.shape):  # unknown at export
+        return False
     axes = list(enumerate(zip(x.shape[1:-1], kernel.shape[:-2])))
     return all(resize.is_masked(axis, *sizes) or resize.plan(axis, *sizes) is not None for axis, sizes in axes)
 

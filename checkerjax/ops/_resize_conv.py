@@ -51,7 +51,8 @@ def resize_conv(
       precision: as in `jax.lax`.
       form: "lax" upsamples, pads and convolves as written. "dots" convolves at low resolution, with the equivalent
         kernel of size k + s - 1 (nearest) and strips of O(k) samples at borders that need them, and never holds the
-        upsampled field. "auto" takes the faster one, from the shapes.
+        upsampled field; its phases are equal to rounding, where "lax" has them equal bit for bit. "auto" takes the
+        faster one, from the shapes.
 
     Returns:
       `[N, *o, O]`, with o = scale * spatial + p_low + p_high - k + 1 on each axis.
@@ -81,14 +82,16 @@ def resize_conv(
     check_method(op, method, taps, cubic_a)
     centres = check_centres(op, centres, align_corners)
     resize = Resize(scales, method, centres, float(cubic_a), pairs, (pad_mode,) * ndim)
-    can = form != "lax" and can_fuse(x, kernel, resize)
+    keeps = method == "zeros" and centres == "corners"  # refused where it is upsampled
+    can = form != "lax" and not keeps and can_fuse(x, kernel, resize)
     if form == "dots" and not can:
         raise ValueError(
             f"{op}: form='dots' needs one interpolation pattern all along the field; method={method!r} with "
             f"centres={centres!r}, or a field this small, has none. Take 'auto' or 'lax'."
         )
     plain = math.prod(s * n * k for s, n, k in zip(scales, x.shape[1:-1], kernel.shape[:-2]))
-    if can and (form == "dots" or fuses(jax.default_backend(), products(x, kernel, resize), plain)):
+    channels = x.shape[0] * math.prod(kernel.shape[-2:])
+    if can and (form == "dots" or fuses(jax.default_backend(), channels, products(x, kernel, resize), plain)):
         return fused(x, kernel, resize, precision=precision, method=form)
     large = upsample_as(op, x, scales, method, centres, cubic_a, taps, precision)
     padded = pad_as(op, large, pairs, pad_mode)

@@ -46,6 +46,8 @@ def plan_axis(
     """The plan of an axis of `size` samples; None where no stretch of outputs follows one pattern."""
     # From some length on all axes have the same ends: the pattern is found on one that is just long enough.
     short = min(size, 4 * (8 + (sum(pads) + k) // scale))
+    if scale * short * short > 2**21:  # matrices that take longer to write down than the plain form to run
+        return None
     upsampled = _upsampling(short, scale, method, centres, cubic_a)
     start, response = _response(upsampled, scale)
     if response is None:
