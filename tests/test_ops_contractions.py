@@ -410,3 +410,13 @@ def test_eager_calls_end_without_jit(rng):
     expected = bound("scatter", GRIDS["plain"])(small, kernel)
     with jax.disable_jit():
         np.testing.assert_allclose(bound("scatter", GRIDS["plain"])(small, kernel), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0)])
+def test_vmap_over_nothing_gives_nothing(rng, name, dims):
+    grid = GRIDS["plain"]
+    fields = draw(rng, grid)
+    args = [np.zeros((0, *fields[i].shape), np.float32) if d == 0 else fields[i] for i, d in zip(TAKES[name], dims)]
+    out = jax.vmap(bound(name, grid, "auto"), in_axes=dims)(*args)
+    assert out.shape == (0, *fields[GIVES[name]].shape)

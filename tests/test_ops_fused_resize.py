@@ -166,7 +166,7 @@ def test_work_counts_decide_and_strips_count():
 def test_what_has_no_pattern_is_refused_in_dots_and_right_in_auto(rng):
     x, kernel = draw(rng, 1, 9, 1), draw(rng, 3, 1, 1)
     with pytest.raises(
-        ValueError, match=r"resize_conv: form='dots' needs one interpolation pattern.*'corners'.*'auto'"
+        ValueError, match=r"resize_conv: form='dots' needs one fixed interpolation pattern.*'corners'.*'auto'"
     ):
         resize_conv(x, kernel, scale=2, method="linear", centres="corners", form="dots")
     expected = defined(x, kernel, (2,), ((1, 1),), "linear", "corners", "zeros")

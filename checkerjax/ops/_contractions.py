@@ -21,14 +21,14 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from checkerjax.ops import _dots, _plain
 from checkerjax.ops._choice import choose
-from checkerjax.ops._grid import Grid
+from checkerjax.ops._grid import Grid, is_known
 from checkerjax.ops._manual_axes import vary_over, varying
 
 SHARING = "auto, sharing"  # the method "auto" of an input gradient, whose columns the kernel gradient has a use for
 
-scatter_p = Primitive("scatter")
-gather_p = Primitive("gather")
-kernel_p = Primitive("kernel")
+scatter_p = Primitive("checkerjax_scatter")  # lax has a scatter and a gather of its own
+gather_p = Primitive("checkerjax_gather")
+kernel_p = Primitive("checkerjax_kernel")
 
 
 def scatter(small: jax.Array, kernel: jax.Array, grid: Grid, *, precision: lax.PrecisionLike, method: str) -> jax.Array:
@@ -66,11 +66,11 @@ def _shape(primitive: Primitive, x: Any, y: Any, grid: Grid) -> tuple[int, ...]:
 
 def _form(primitive: Primitive, backend: str, x: jax.Array, y: jax.Array, *, grid: Grid, precision: Any, method: str):
     """The primitive in the form that `method`, or the backend's rule, says."""
-    if not all(isinstance(n, int) for a in (x, y) for n in a.shape) or any(_is_sharded(a) for a in (x, y)):
+    if not is_known(x.shape + y.shape) or any(_is_sharded(a) for a in (x, y)):
         method = "lax"  # columns are counted, and cut, in numbers of images
     elif method in ("auto", SHARING):
         outputs = y.shape[-2 if primitive is gather_p else -1]
-        method = choose(backend, primitive.name, x.shape[0], x.shape[-1], outputs, grid, method == SHARING)
+        method = choose(backend, _NAMES[primitive], x.shape[0], x.shape[-1], outputs, grid, method == SHARING)
     return _FORMS[primitive][method](x, y, grid, precision)
 
 
@@ -79,6 +79,7 @@ def _is_sharded(x: jax.Array) -> bool:
     return any(axis is not None for axis in jax.typeof(x).sharding.spec)
 
 
+_NAMES = {scatter_p: "scatter", gather_p: "gather", kernel_p: "kernel"}
 _FORMS = {
     scatter_p: {"dots": _dots.scatter, "lax": _plain.scatter},
     gather_p: {"dots": _dots.gather, "lax": _plain.gather},
@@ -90,6 +91,10 @@ def _mapped(primitive: Primitive, args: tuple[Any, Any], dims: tuple[Any, Any], 
     """The batching rule: one wider contraction where that says the same, else one contraction after the other."""
     x, y = (a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(args, dims))
     both = None not in dims
+    count = (y if dims[0] is None else x).shape[0]
+    if count == 0:
+        one_x, one_y = (jax.ShapeDtypeStruct(a.shape[d is not None :], a.dtype) for a, d in zip((x, y), dims))
+        return jnp.zeros((0, *_shape(primitive, one_x, one_y, params["grid"])), x.dtype), 0
     if primitive is kernel_p:
         if both:
             return _each(primitive, x, y, params), 0

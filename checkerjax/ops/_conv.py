@@ -11,7 +11,7 @@ from checkerjax._checks import Padding, PerAxis, check_image_and_kernel, one_of,
 from checkerjax.ops import _contractions as contractions
 from checkerjax.ops import _plain as plain
 from checkerjax.ops._choice import METHODS
-from checkerjax.ops._grid import Grid
+from checkerjax.ops._grid import Grid, is_known
 
 
 def conv(
@@ -80,8 +80,8 @@ def correlate(
     outputs = geometry.conv_size(op, *sizes, pads)
     grid = Grid(outputs, kernel.shape[:-2], x.shape[1:-1], strides, dilations, tuple(low for low, _ in pads))
     turned = jnp.swapaxes(kernel, -1, -2)
-    if _is_plain(op, method, groups):
-        return plain.gather(x, turned, grid, precision, groups)
+    if _is_plain(op, method, groups) or not is_known(x.shape):
+        return plain.gather(x, turned, grid, precision, groups, tuple(high for _, high in pads))
     return contractions.gather(x, turned, grid, precision=precision, method=method)
 
 

@@ -14,7 +14,7 @@ from jax import lax
 from checkerjax._checks import Pads, at_least_float32
 from checkerjax.ops import _contractions as contractions
 from checkerjax.ops._conv import correlate
-from checkerjax.ops._grid import Grid
+from checkerjax.ops._grid import Grid, is_known
 from checkerjax.ops._padding import pad_as
 from checkerjax.ops._resize_plan import AxisPlan, Strip, plan_axis
 from checkerjax.ops._upsample import upsample_as
@@ -57,7 +57,7 @@ def can_fuse(x: jax.Array, kernel: jax.Array, resize: Resize) -> bool:
     """Whether every axis has a plan."""
     if resize.method == "fir" or min(min(pair) for pair in resize.pads) < 0 or max(resize.scales) == 1:
         return False
-    if not all(isinstance(n, int) for n in x.shape):  # unknown at export
+    if not is_known(x.shape):
         return False
     axes = list(enumerate(zip(x.shape[1:-1], kernel.shape[:-2])))
     return all(resize.is_masked(axis, *sizes) or resize.plan(axis, *sizes) is not None for axis, sizes in axes)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 Ints = tuple[int, ...]
+
+
+def is_known(shape: Sequence[Any]) -> bool:
+    """Whether all sizes are numbers; `jax.export` has symbols for those that come later."""
+    return all(isinstance(n, int) for n in shape)
 
 
 class Grid(NamedTuple):

@@ -12,10 +12,20 @@ from checkerjax._geometry import span
 from checkerjax.ops._grid import Grid
 
 
-def gather(large: jax.Array, kernel: jax.Array, grid: Grid, precision: lax.PrecisionLike, groups: int = 1) -> jax.Array:
-    """A strided convolution; kernel `[*k, small channels, large channels / groups]`."""
+def gather(
+    large: jax.Array,
+    kernel: jax.Array,
+    grid: Grid,
+    precision: lax.PrecisionLike,
+    groups: int = 1,
+    high: tuple[int, ...] | None = None,
+) -> jax.Array:
+    """A strided convolution; kernel `[*k, small channels, large channels / groups]`.
+
+    `high` is the padding where it is known and its exact need is not: for sizes unknown at export.
+    """
     image, weights = LAYOUTS[grid.ndim]
-    pads = list(zip(grid.low, grid.high))
+    pads = list(zip(grid.low, grid.high if high is None else high))
     # The cases of `_aborts_xla` in gradients: padding that leaves no zeros around the stretched cotangent is added
     # apart, and two outputs of a kernel with dilation 2 (second derivatives) are made three.
     apart = [k == s == 2 and d == 1 and p > 0 for k, s, d, p in zip(grid.kernel, grid.stride, grid.dilation, grid.low)]

@@ -84,10 +84,10 @@ def resize_conv(
     resize = Resize(scales, method, centres, float(cubic_a), pairs, (pad_mode,) * ndim)
     keeps = method == "zeros" and centres == "corners"  # refused where it is upsampled
     can = form != "lax" and not keeps and can_fuse(x, kernel, resize)
-    if form == "dots" and not can:
+    if form == "dots" and not can and max(scales) > 1:
         raise ValueError(
-            f"{op}: form='dots' needs one interpolation pattern all along the field; method={method!r} with "
-            f"centres={centres!r}, or a field this small, has none. Take 'auto' or 'lax'."
+            f"{op}: form='dots' needs one fixed interpolation pattern all along the field; method={method!r} "
+            f"with centres={centres!r}, or a field this small, has none. Take 'auto' or 'lax'."
         )
     plain = math.prod(s * n * k for s, n, k in zip(scales, x.shape[1:-1], kernel.shape[:-2]))
     channels = x.shape[0] * math.prod(kernel.shape[-2:])
