@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from checkerjax.ops import _contractions as contractions
-from checkerjax.ops import _dots, _plain
+from checkerjax.ops import _dots, _plain, _tiles
 from checkerjax.ops._choice import choose
 from checkerjax.ops._grid import Grid, phases
 
@@ -81,24 +81,25 @@ GRIDS = {
 
 
 class Cuts(NamedTuple):
-    """What one `_Strips` decided: strips an image, groups, whether it cut rows unevenly, bytes of columns a group."""
+    """What one `Tiles` decided: tiles an image along each axis, pieces in all, whether any tile is cut unevenly."""
 
-    count: int
-    groups: int
+    counts: tuple[int, ...]
+    pieces: int
     uneven: bool
 
 
 @pytest.fixture
 def cuts(monkeypatch):
-    """The strips that forms made, in order."""
+    """The tiles that forms made, in order."""
     seen: list[Cuts] = []
 
-    class Recorded(_dots._Strips):
-        def __init__(self, field, extents, width):
-            super().__init__(field, extents, width)
-            seen.append(Cuts(self.count, self.groups, self.count * self.rows != extents[0]))
+    class Recorded(_tiles.Tiles):
+        def __init__(self, images, extents, position):
+            super().__init__(images, extents, position)
+            covered = tuple(count * tile for count, tile in zip(self.counts, self.extents))
+            seen.append(Cuts(tuple(self.counts), self.pieces, covered != tuple(extents)))
 
-    monkeypatch.setattr(_dots, "_Strips", Recorded)
+    monkeypatch.setattr(_dots, "Tiles", Recorded)
     return seen
 
 
@@ -130,39 +131,53 @@ TALL = {
     "line, starts inside": Grid((7,), (3,), (25,), (3,), (2,), (-2,)),
     "long strides": Grid((5, 2), (5, 3), (20, 8), (4, 4), (1, 1), (1, 0)),
 }
-# images; columns at a time, in those of one image; strips an image and groups that `gather` then takes
+# images; columns at a time, in those of one image; tiles an image and pieces that `gather` then takes
 BUDGETS = {
-    "some images a group": (6, 2.1, lambda cut: cut.count == 1 and cut.groups == 3),
-    "an image a group": (3, 1.0, lambda cut: cut.count == 1 and cut.groups == 3),
-    "uneven strips": (2, 0.4, lambda cut: cut.count > 1 and cut.groups > 1 and cut.uneven),
-    "a row a strip": (2, 0.0, lambda cut: cut.count > 1 and cut.groups == 2 * cut.count and not cut.uneven),
+    "some images a group": (6, 2.1, lambda cut: max(cut.counts) == 1 and cut.pieces == 3),
+    "an image a group": (3, 1.0, lambda cut: max(cut.counts) == 1 and cut.pieces == 3),
+    "uneven tiles": (2, 0.4, lambda cut: max(cut.counts) > 1 and cut.uneven),
+    "a position a tile": (2, 0.0, lambda cut: cut.pieces == 2 * math.prod(cut.counts) and not cut.uneven),
 }
 
 
 @pytest.mark.parametrize("grid", TALL.values(), ids=TALL)
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
-def test_strips_and_groups_change_nothing(monkeypatch, rng, cuts, grid, budget):
+def test_tiles_and_groups_change_nothing(monkeypatch, rng, cuts, grid, budget):
     images, share, taken = budget
     fields = draw(rng, grid, images)
-    monkeypatch.setattr(_dots, "COLUMNS", max(1, int(share * 4 * grid.steps * 3)))
+    monkeypatch.setattr(_tiles, "COLUMNS", max(1, int(share * 4 * grid.steps * 3)))
     expected = definition(fields, grid)
     for (contraction, form), out in every_form(fields, grid, plain=False).items():
         np.testing.assert_allclose(out, expected[contraction], **ROUNDING, err_msg=f"{contraction}, {form}")
     assert len(cuts) == 4
-    assert all(cut.groups > 1 for cut in cuts)
+    assert all(cut.pieces > 1 for cut in cuts)
     assert taken(cuts[1])
     assert taken(cuts[2])
 
 
-@pytest.mark.parametrize(("images", "extents", "columns"), [(1, (8, 4), 10**9), (4, (8, 4), 600), (3, (7, 5), 90)])
-def test_strips_cover_all_rows_within_their_budget(monkeypatch, images, extents, columns):
-    monkeypatch.setattr(_dots, "COLUMNS", columns)
-    strips = _dots._Strips(jnp.zeros((images, 1, 1, 1)), extents, 3)
-    assert strips.count * strips.rows >= extents[0] > (strips.count - 1) * strips.rows
-    assert images * strips.count % strips.groups == 0
-    row = extents[1] * 3 * 4
-    # Rows are rounded up: less than one more.
-    assert images * strips.count // strips.groups * (strips.rows - 1) * row < columns
+@pytest.mark.parametrize(("images", "extents"), [(1, (8, 4)), (4, (8, 4)), (3, (7, 5)), (1, (1, 40)), (2, (3, 5, 7))])
+@pytest.mark.parametrize("columns", [1, 12, 90, 600, 10**9])
+def test_tiles_cover_all_positions_within_their_budget(monkeypatch, images, extents, columns):
+    monkeypatch.setattr(_tiles, "COLUMNS", columns)
+    tiles = _tiles.Tiles(images, extents, 12)
+    for n, tile, count in zip(extents, tiles.extents, tiles.counts):
+        assert count * tile >= n > (count - 1) * tile
+    together = images * math.prod(tiles.counts) / tiles.pieces  # tiles, or images, in a piece
+    assert together == int(together)
+    assert together * math.prod(tiles.extents) * 12 <= max(columns, 12)
+
+
+def test_columns_of_a_large_volume_stay_small():
+    """The columns of one row of this volume take 134 MB; forms hold little more than the fields and one piece."""
+    grid = Grid((8, 128, 128), (4, 4, 4), (16, 256, 256), (2, 2, 2), (1, 1, 1), (1, 1, 1))
+    sizes = (1, *grid.small, 32), (*grid.kernel, 32, 4), (1, *grid.large, 4)
+    fields = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in sizes]
+    both = 4 * sum(math.prod(shape) for shape in (sizes[0], sizes[2]))
+    for name in NAMES:
+        for form in FORMS[name].keys() - {"lax"}:
+            work = jax.jit(functools.partial(FORMS[name][form], grid=grid, precision=None))
+            memory: Any = work.lower(*(fields[i] for i in TAKES[name])).compile().memory_analysis()
+            assert memory.temp_size_in_bytes < both + 2 * _tiles.COLUMNS, (name, form)
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
@@ -308,16 +323,21 @@ def square(size: int, kernel: int, stride: int) -> Grid:
 
 def test_what_a_cpu_takes_for_shapes_far_from_every_threshold():
     for name in ("scatter", "gather"):
-        assert choose("cpu", name, 64, 64, 64, square(16, 4, 2)) == "dots"
         assert choose("cpu", name, 1, 2, 2, square(4, 4, 2)) == "lax"  # little work
         assert choose("cpu", name, 64, 64, 64, square(16, 3, 1)) == "lax"  # no stride
+    assert choose("cpu", "scatter", 64, 64, 64, square(16, 4, 2)) == "dots"
     assert choose("cpu", "scatter", 64, 64, 3, square(32, 4, 2)) == "lax"  # to an image
-    assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2)) == "lax"  # XLA spreads it over the cores
+    assert choose("cpu", "scatter", 4, 256, 128, square(4, 4, 2)) == "lax"  # few outputs
+    assert choose("cpu", "scatter", 4, 256, 128, square(4, 6, 2)) == "dots"  # but under a kernel larger than the field
+    assert choose("cpu", "scatter", 64, 64, 64, square(32, 40, 2)) == "lax"  # too many windows
+    assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2)) == "lax"  # XLA reads windows in place
     assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2), True) == "dots"  # but columns are there anyway
-    assert choose("cpu", "gather", 64, 512, 512, square(4, 4, 2)) == "dots"  # but not this
-    assert choose("cpu", "gather", 4, 64, 64, square(256, 4, 2)) == "lax"  # columns of one image fill the cache
+    assert choose("cpu", "gather", 4, 64, 64, square(256, 4, 2), True) == "lax"  # columns of one image fill the cache
+    assert choose("cpu", "gather", 64, 512, 512, square(4, 4, 2)) == "dots"  # very many weights
     assert choose("cpu", "kernel", 16, 64, 64, square(64, 4, 2)) == "dots"
     assert choose("cpu", "kernel", 16, 64, 64, square(32, 16, 8)) == "phases"
+    assert choose("cpu", "kernel", 16, 3, 64, square(32, 40, 2)) == "dots"  # too many windows for its phases
+    assert choose("cpu", "kernel", 16, 3, 64, square(32, 32, 32)) == "phases"  # one window, however long
     assert choose("cpu", "kernel", 16, 64, 64, square(32, 3, 1)) == "lax"  # fields of one size
     assert choose("cpu", "kernel", 16, 64, 64, square(32, 1, 1)) == "dots"
 
@@ -371,7 +391,7 @@ def test_products_ask_for_float32_sums_and_the_precision(name, dtype):
 # One rounding of the exact sum is half a unit in the last place; a sum taken in halves loses far more.
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_rounded_once(monkeypatch, rng, cuts, dtype):
-    monkeypatch.setattr(_dots, "COLUMNS", 9000)
+    monkeypatch.setattr(_tiles, "COLUMNS", 9000)
     grid = Grid((6, 6), (4, 4), (16, 16), (2, 2), (1, 1), (0, 0))
     shapes = [field.shape for field in draw(rng, grid, 4, 40, 40)]
     # Nothing cancels, so that errors are relative.
@@ -382,7 +402,7 @@ def test_half_precision_is_rounded_once(monkeypatch, rng, cuts, dtype):
         assert out.dtype == dtype
         error = np.abs(np.asarray(out).astype(np.float64) - expected[name]) / expected[name].clip(1)
         assert error.max() <= 1.01 * half, (name, form)
-    assert all(cut.groups > 1 for cut in cuts)  # the sums over groups are kept wide too
+    assert all(cut.pieces > 1 for cut in cuts)  # the sums over groups are kept wide too
     # The first sample of `gather`, summed in halves term by term.
     terms = np.moveaxis(fields.large[:, :4, :4, None] * fields.kernel, (1, 2, 4), (0, 1, 2)).reshape(-1, 4, 40)
     naive = functools.reduce(np.add, terms)

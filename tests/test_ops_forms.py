@@ -290,8 +290,8 @@ SHARDED = """
 import functools, json
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from checkerjax import conv, conv_transpose, resize_conv
-from checkerjax.ops import _dots
+from checkerjax import conv, conv_transpose
+from checkerjax.ops import _tiles
 
 rng = np.random.default_rng(0)
 x, kernel = rng.normal(size=(4, 5, 2)).astype("f"), rng.normal(size=(3, 2, 3)).astype("f")
@@ -303,7 +303,7 @@ def gradients(op, method):
     return loss, jax.grad(loss, (0, 1))
 
 def check(op, method, columns, kind):
-    _dots.COLUMNS = columns
+    _tiles.COLUMNS = columns
     expected = jax.device_get(jax.jit(gradients(op, "lax")[1])(x, kernel))
     loss, gradient = gradients(op, method)
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(kind,))

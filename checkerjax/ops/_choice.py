@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from checkerjax.ops._grid import Grid
+from checkerjax.ops._grid import Grid, windows
 
 METHODS = ("auto", "lax", "dots")
 
@@ -25,9 +25,7 @@ def choose(
 
 def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, sharing: bool) -> str:
     """Matrix products, but for the shapes that XLA convolves well."""
-    # A piece of the program for each tap, and at least one row of columns at a time: too much to compile or to hold.
-    row = 4 * max(inputs, outputs) * math.prod(grid.kernel) * math.prod(grid.small[1:])
-    if math.prod(grid.kernel) > 256 or row > 2**25:
+    if sum(grid.kernel) > 1024:  # a piece of the program for each tap of an axis, to compile for seconds
         return "lax"
     strided = math.prod(grid.stride) > 1
     if contraction == "kernel":
@@ -36,19 +34,20 @@ def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, 
         if not strided and grid.small == grid.large and math.prod(grid.kernel) > 1:
             return "lax"
         fewer = inputs < outputs or (inputs == outputs and math.prod(grid.stride) >= 16)
-        return "phases" if fewer else "dots"
-    work = batch * inputs * outputs * grid.steps
-    if not strided or work < 2**25:
+        return "phases" if fewer and windows(grid) <= 256 else "dots"
+    if not strided or batch * inputs * outputs * grid.steps < 2**25:
         return "lax"
-    # XLA's stretched input costs far more with many channels, but not with an image's three.
+    # XLA stretches the input well for few outputs, which it also compiles faster; not where the kernel is larger than
+    # the field, for then it exchanges the two. Each window is a piece of the program to compile.
     if contraction == "scatter":
-        return "lax" if outputs < 16 else "dots"
-    # XLA spreads a strided convolution over the cores from so many weights on; beyond 2^20 it falls behind again.
-    # Columns of an image that do not fit near the processor cost more than an idle core.
-    weights = inputs * outputs * math.prod(grid.kernel)
-    image = 4 * inputs * grid.steps
-    spread = outputs >= 128 and 2**17 <= weights <= 2**20
-    return "lax" if image > 2**23 or (spread and not sharing) else "dots"
+        swaps = math.prod(grid.kernel) > math.prod(grid.small)
+        few = 4 * batch * outputs * math.prod(grid.large) < 2**22 and not swaps
+        return "lax" if few or outputs < 16 or windows(grid) > 256 else "dots"
+    # Columns of a strided convolution pay where the kernel gradient makes the same, if those of an image fit near the
+    # processor; else XLA reads windows in place, well but for very many weights.
+    if sharing:
+        return "lax" if 4 * inputs * grid.steps > 2**23 else "dots"
+    return "dots" if inputs * outputs * math.prod(grid.kernel) > 2**20 else "lax"
 
 
 def fuses(backend: str, pairs: int, products: int, plain_products: int) -> bool:

@@ -6,12 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
+
 Ints = tuple[int, ...]
 
 
 def is_known(shape: Sequence[Any]) -> bool:
     """Whether all sizes are numbers; `jax.export` has symbols for those that come later."""
     return all(isinstance(n, int) for n in shape)
+
+
+def crop(field: jax.Array, sizes: Sequence[int]) -> jax.Array:
+    """The first samples of each spatial axis of `[N, *n, C]`."""
+    return field[(slice(None), *(slice(n) for n in sizes))]
 
 
 class Grid(NamedTuple):
@@ -68,3 +75,8 @@ def phases(grid: Grid, axis: int) -> list[Phases]:
         else:
             out.append(Phases(r, offsets, (taps,)))
     return out
+
+
+def windows(grid: Grid) -> int:
+    """Windows of the small field that the phases of the large one are computed from."""
+    return math.prod(sum(len(group.offsets) for group in phases(grid, axis)) for axis in range(grid.ndim))

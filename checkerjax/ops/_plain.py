@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from checkerjax._checks import LAYOUTS
 from checkerjax._geometry import span
-from checkerjax.ops._grid import Grid
+from checkerjax.ops._grid import Grid, crop
 
 
 def gather(
@@ -43,7 +43,7 @@ def gather(
         feature_group_count=groups,
         precision=precision,
     )
-    return _first(out, grid.small) if any(spare) else out
+    return crop(out, grid.small) if any(spare) else out
 
 
 def scatter(
@@ -65,7 +65,7 @@ def scatter(
         feature_group_count=groups,
         precision=precision,
     )
-    return _first(out, grid.large) if any(spare) else out
+    return crop(out, grid.large) if any(spare) else out
 
 
 def kernel(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.PrecisionLike) -> jax.Array:
@@ -75,11 +75,6 @@ def kernel(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.Precis
     unknown = jax.ShapeDtypeStruct(shape, small.dtype, sharding=whole)
     pull = jax.linear_transpose(lambda k: gather(large, k, grid, precision), unknown)
     return pull(small)[0]
-
-
-def _first(out: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
-    """The first samples on each spatial axis."""
-    return out[(slice(None), *(slice(n) for n in sizes))]
 
 
 def _aborts_xla(k: int, s: int, d: int, around: tuple[int, int], outputs: int) -> bool:
