@@ -14,7 +14,7 @@ import pytest
 def experiments(monkeypatch, request):
     """The experiments of this checkout, importable as their commands import them."""
     monkeypatch.syspath_prepend(str(request.config.rootpath))
-    yield lambda name: importlib.import_module(f"experiments.{name}.run")
+    yield lambda name, module="run": importlib.import_module(f"experiments.{name}.{module}")
     for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
         sys.modules.pop(name)
 
@@ -46,6 +46,19 @@ def test_benchmarks_smoke(experiments, tmp_path):
     assert "| --- |" in run.tables.tables(run.store.read(tmp_path))
     assert (tmp_path / "ratios.png").stat().st_size > 0
     assert (kept.read_bytes() if kept.exists() else None) == before
+
+
+def test_forms_smoke(experiments, capsys):
+    forms = experiments("benchmarks", "forms")
+    config = dataclasses.replace(experiments("benchmarks", "config").Config(), repeats=1)
+    rows = forms.main(config, [(1, (4, 4), 2, 3, 3, 2), (1, (5,), 2, 2, 4, 1)])
+    for row in rows:
+        assert {name: tuple(times) for name, times in row["ms"].items()} == forms.METHODS
+        assert all(ms > 0 for times in row["ms"].values() for ms in times.values())
+    lines = forms.table(rows).splitlines()
+    assert lines[2].startswith("| 1x4x4, 2, 3, 3, 2 | ")
+    assert len(lines) == 4
+    assert "1, (5,), 2, 2, 4, 1 ..." in capsys.readouterr().out
 
 
 def test_benchmarks_resume_refuses_other_settings(experiments, tmp_path):

@@ -14,67 +14,82 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from checkerjax import conv, conv_transpose
+from checkerjax.ops import _contractions
+from checkerjax.ops._grid import Grid
 from experiments.benchmarks import store, timing
 from experiments.benchmarks.config import Config
 
-METHODS = ("auto", "dots", "lax")
-# Batch, size of the small field, its channels, channels of the large field, kernel, stride.
+METHODS = {
+    "deconvolution": ("auto", "dots", "lax"),
+    "strided convolution": ("auto", "dots", "lax"),
+    "kernel gradient": ("auto", "dots", "phases", "lax"),
+}
+# Batch, samples of the small field along each axis, its channels, channels of the large field, kernel, stride.
 SHAPES = (
-    (1, 8, 8, 8, 3, 2), (1, 16, 32, 32, 4, 2), (4, 16, 32, 32, 4, 2), (4, 32, 16, 3, 5, 2),
-    (16, 8, 256, 128, 4, 2), (16, 16, 128, 64, 4, 2), (16, 16, 128, 64, 5, 2), (16, 32, 64, 64, 3, 2),
-    (16, 16, 64, 64, 8, 4), (32, 4, 512, 256, 5, 2), (32, 8, 256, 128, 5, 2), (32, 32, 64, 3, 5, 2),
-    (32, 32, 3, 64, 5, 2), (8, 8, 128, 256, 4, 2), (8, 16, 128, 128, 4, 2), (4, 64, 64, 64, 4, 2),
-    (1, 128, 64, 64, 4, 2), (16, 32, 64, 64, 3, 1), (16, 64, 32, 32, 5, 1), (16, 16, 64, 256, 3, 1),
+    (1, (8, 8), 8, 8, 3, 2), (1, (16, 16), 32, 32, 4, 2), (4, (16, 16), 32, 32, 4, 2), (4, (32, 32), 16, 3, 5, 2),
+    (16, (8, 8), 256, 128, 4, 2), (16, (16, 16), 128, 64, 4, 2), (16, (16, 16), 128, 64, 5, 2),
+    (16, (32, 32), 64, 64, 3, 2), (16, (16, 16), 64, 64, 8, 4), (32, (4, 4), 512, 256, 5, 2),
+    (32, (8, 8), 256, 128, 5, 2), (32, (32, 32), 64, 3, 5, 2), (32, (32, 32), 3, 64, 5, 2),
+    (8, (8, 8), 128, 256, 4, 2), (8, (16, 16), 128, 128, 4, 2), (4, (64, 64), 64, 64, 4, 2),
+    (1, (128, 128), 64, 64, 4, 2), (16, (32, 32), 64, 64, 3, 1), (16, (64, 64), 32, 32, 5, 1),
+    (16, (16, 16), 64, 256, 3, 1), (4, (8, 32), 256, 128, 4, 2), (1, (32, 32), 128, 128, 5, 2),
+    (4, (14, 14), 64, 3, 16, 16), (16, (512,), 64, 64, 16, 8), (4, (4096,), 32, 32, 25, 4),
+    (1, (6, 12, 12), 32, 32, 4, 2), (2, (8, 16, 16), 16, 16, 3, 2),
 )  # fmt: skip
 
 
-def contractions(k: int, s: int, method: str) -> dict[str, Callable[..., jax.Array]]:
-    """What layers and their gradients are made of; the kernel is `[k, k, small channels, large channels]`."""
-    low = max(k - s, 0) // 2
-    pads = [(low, max(k - s, 0) - low)] * 2
+def contractions(ndim: int, size: tuple[int, ...], k: int, s: int, method: str) -> dict[str, Callable[..., jax.Array]]:
+    """What layers and their gradients are made of; the kernel is `[*k, small channels, large channels]`."""
+    kernel, stride, low = (k,) * ndim, (s,) * ndim, (max(k - s, 0) // 2,) * ndim
+    grid = Grid(size, kernel, tuple(s * n for n in size), stride, (1,) * ndim, low)
 
     def scatter(small: jax.Array, large: jax.Array, kernel: jax.Array) -> jax.Array:
-        return conv_transpose(small, kernel, stride=s, padding=pads, method=method)
+        return _contractions.scatter(small, kernel, grid, precision=None, method=method)
 
     def gather(small: jax.Array, large: jax.Array, kernel: jax.Array) -> jax.Array:
-        return conv(large, jnp.swapaxes(kernel, -1, -2), stride=s, padding=pads, method=method)
+        return _contractions.gather(large, kernel, grid, precision=None, method=method)
 
     def pair(small: jax.Array, large: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.vjp(lambda kernel: scatter(small, large, kernel), kernel)[1](large)[0]
+        return _contractions.kernel_p.bind(small, large, grid=grid, precision=None, method=method)
 
     return {"deconvolution": scatter, "strided convolution": gather, "kernel gradient": pair}
 
 
-def measure(shape: Sequence[int], config: Config) -> dict[str, dict[str, float]]:
+def measure(shape: Sequence, config: Config) -> dict[str, dict[str, float]]:
     """Median milliseconds of each method, by contraction."""
     batch, size, small, large, k, s = shape
+    ndim = len(size)
     rng = np.random.default_rng(config.seed)
-    sizes = ((batch, size, size, small), (batch, s * size, s * size, large), (k, k, small, large))
+    sizes = ((batch, *size, small), (batch, *(s * n for n in size), large), (*(k,) * ndim, small, large))
     args = [jnp.asarray(rng.standard_normal(dims), jnp.float32) for dims in sizes]
     out = {}
-    for name in contractions(k, s, "lax"):
+    for name, methods in METHODS.items():
         calls = {
-            method: timing.blocking(timing.compile_program(contractions(k, s, method)[name], *args)[0], *args)
-            for method in METHODS
+            method: timing.blocking(
+                timing.compile_program(contractions(ndim, tuple(size), k, s, method)[name], *args)[0], *args
+            )
+            for method in methods
         }
         times = timing.interleave(calls, config.repeats, config.counted)
-        out[name] = {method: timing.median(times[method]) for method in METHODS}
+        out[name] = {method: timing.median(times[method]) for method in methods}
     return out
 
 
 def table(rows: Sequence[dict]) -> str:
     """The rows in GitHub's markdown."""
-    names = list(rows[0]["ms"])
-    head = ["batch, size, channels small, large, k, s", *(f"{name}: {', '.join(METHODS)}" for name in names)]
+    head = [
+        "batch x size, channels small, large, k, s",
+        *(f"{name}: {', '.join(methods)}" for name, methods in METHODS.items()),
+    ]
     lines = [head, ["---"] * len(head)]
     for row in rows:
-        times = [", ".join(f"{row['ms'][name][method]:.2f}" for method in METHODS) for name in names]
-        lines.append([", ".join(map(str, row["shape"])), *times])
+        batch, size, *others = row["shape"]
+        times = [", ".join(f"{row['ms'][name][m]:.2f}" for m in methods) for name, methods in METHODS.items()]
+        lines.append([", ".join(["x".join(map(str, (batch, *size))), *map(str, others)]), *times])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def main(config: Config, shapes: Sequence[Sequence[int]] = SHAPES) -> list[dict]:
+def main(config: Config, shapes: Sequence[Sequence] = SHAPES) -> list[dict]:
     """Measures every shape."""
     rows = []
     for shape in shapes:
