@@ -332,6 +332,8 @@ def test_what_a_cpu_takes_for_shapes_far_from_every_threshold():
     assert choose("cpu", "scatter", 4, 256, 128, square(4, 4, 2)) == "lax"  # few outputs
     assert choose("cpu", "scatter", 4, 256, 128, square(4, 6, 2)) == "dots"  # but under a kernel larger than the field
     assert choose("cpu", "scatter", 64, 64, 64, square(32, 40, 2)) == "lax"  # too many windows
+    assert choose("cpu", "scatter", 64, 64, 3, square(32, 16, 16)) == "dots"  # an image out of patches
+    assert choose("cpu", "scatter", 1, 2, 2, GRIDS["volume"]) == "dots"  # XLA never stretches volumes well
     assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2)) == "lax"  # XLA reads windows in place
     assert choose("cpu", "gather", 64, 512, 512, square(4, 4, 2)) == "dots"  # very many weights
     assert choose("cpu", "kernel", 16, 128, 64, square(64, 4, 2)) == "lax"

@@ -11,6 +11,7 @@ import math
 from checkerjax.ops._grid import Grid, windows
 
 METHODS = ("auto", "lax", "dots")
+LITTLE = 2**25  # products; with fewer the plain form is as fast, and compiles faster
 
 
 def choose(backend: str, contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
@@ -24,15 +25,26 @@ def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) 
         return "lax"
     if contraction == "kernel":
         return _kernel_on_cpu(inputs, outputs, grid)
-    if math.prod(grid.stride) == 1 or batch * inputs * outputs * grid.steps < 2**25:
+    if math.prod(grid.stride) == 1:
         return "lax"
+    work = batch * inputs * outputs * grid.steps
     if contraction == "gather":  # XLA reads windows in place, well but for very many weights
-        return "dots" if inputs * outputs * math.prod(grid.kernel) > 2**20 else "lax"
-    # XLA stretches the input well for few outputs, which it also compiles faster; not where the kernel is larger than
-    # the field, for then it exchanges the two. Each window is a piece of the program to compile.
+        return "dots" if work >= LITTLE and inputs * outputs * math.prod(grid.kernel) > 2**20 else "lax"
+    if windows(grid) > 256:  # each is a piece of the program to compile
+        return "lax"
+    return "lax" if _stretches_well(work, batch, outputs, grid) else "dots"
+
+
+def _stretches_well(work: int, batch: int, outputs: int, grid: Grid) -> bool:
+    """Whether XLA is as fast with a field of zeros between samples: for few outputs, which it also compiles faster.
+
+    Not where the kernel is larger than the field, for then it exchanges the two; and never in volumes.
+    """
+    if grid.ndim == 3:
+        return False
     swaps = math.prod(grid.kernel) > math.prod(grid.small)
     few = 4 * batch * outputs * math.prod(grid.large) < 2**22 and not swaps
-    return "lax" if few or outputs < 16 or windows(grid) > 256 else "dots"
+    return work < LITTLE or few or (outputs < 16 and math.prod(grid.stride) < 64)
 
 
 def _kernel_on_cpu(inputs: int, outputs: int, grid: Grid) -> str:
@@ -50,4 +62,4 @@ def fuses(backend: str, pairs: int, products: int, plain_products: int) -> bool:
 
     At as many, the plain form is faster, whose convolution has no stride; `pairs` counts images and channel pairs.
     """
-    return backend == "cpu" and pairs * products >= 2**25 and 4 * products <= 3 * plain_products
+    return backend == "cpu" and pairs * products >= LITTLE and 4 * products <= 3 * plain_products
