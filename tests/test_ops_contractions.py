@@ -336,6 +336,10 @@ def test_what_a_cpu_takes_for_shapes_far_from_every_threshold():
     assert choose("cpu", "scatter", 1, 2, 2, GRIDS["volume"]) == "dots"  # XLA never stretches volumes well
     assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2)) == "lax"  # XLA reads windows in place
     assert choose("cpu", "gather", 64, 512, 512, square(4, 4, 2)) == "dots"  # very many weights
+    assert choose("cpu", "gather", 64, 64, 64, square(16, 4, 2)) == "lax"
+    assert choose("cpu", "gather", 64, 64, 64, square(16, 4, 2), True) == "dots"  # beside a kernel gradient
+    assert choose("cpu", "gather", 64, 64, 256, square(16, 4, 2), True) == "lax"  # but XLA takes all cores for many
+    assert choose("cpu", "gather", 4, 64, 64, square(256, 4, 2), True) == "lax"  # and columns must stay near
     assert choose("cpu", "kernel", 16, 128, 64, square(64, 4, 2)) == "lax"
     assert choose("cpu", "kernel", 16, 64, 64, square(64, 4, 2)) == "phases"
     assert choose("cpu", "kernel", 16, 128, 64, square(32, 16, 8)) == "phases"  # long strides
@@ -355,7 +359,16 @@ def test_the_rule_is_asked_for_this_contraction(monkeypatch, rng, name):
     fields = draw(rng, grid, images=5)
     jax.jit(bound(name, grid, "auto")).lower(*(fields[i] for i in TAKES[name]))
     channels = {"scatter": (2, 3), "gather": (3, 2), "kernel": (2, 3)}[name]
-    assert asked == [("cpu", name, 5, *channels, grid)]
+    assert asked == [("cpu", name, 5, *channels, grid, False)]
+
+
+def test_an_input_gradient_is_said_to_be_one(monkeypatch, rng):
+    asked = []
+    monkeypatch.setattr(contractions, "choose", lambda *question: asked.append((question[1], question[-1])) or "dots")
+    small, kernel, large = draw(rng, GRIDS["per axis"], images=7)
+    _, pull = jax.vjp(bound("scatter", GRIDS["per axis"], "auto"), small, kernel)
+    jax.jit(pull).lower(large)
+    assert sorted(asked)[:2] == [("gather", True), ("kernel", False)]
 
 
 @pytest.mark.parametrize("name", NAMES)

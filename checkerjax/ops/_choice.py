@@ -14,12 +14,17 @@ METHODS = ("auto", "lax", "dots")
 LITTLE = 2**25  # products; with fewer the plain form is as fast, and compiles faster
 
 
-def choose(backend: str, contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
-    """The form of a contraction with so many channels coming in and going out."""
-    return on_cpu(contraction, batch, inputs, outputs, grid) if backend == "cpu" else "lax"
+def choose(
+    backend: str, contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, gradient: bool = False
+) -> str:
+    """The form of a contraction with so many channels coming in and going out.
+
+    `gradient` says that it is the input gradient of a deconvolution, beside whose kernel gradient it may run.
+    """
+    return on_cpu(contraction, batch, inputs, outputs, grid, gradient) if backend == "cpu" else "lax"
 
 
-def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) -> str:
+def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid, gradient: bool) -> str:
     """Matrix products, but for the shapes that XLA convolves well."""
     if sum(grid.kernel) > 1024:  # a piece of the program for each tap of an axis, to compile for seconds
         return "lax"
@@ -28,11 +33,22 @@ def on_cpu(contraction: str, batch: int, inputs: int, outputs: int, grid: Grid) 
     if math.prod(grid.stride) == 1:
         return "lax"
     work = batch * inputs * outputs * grid.steps
-    if contraction == "gather":  # XLA reads windows in place, well but for very many weights
-        return "dots" if work >= LITTLE and inputs * outputs * math.prod(grid.kernel) > 2**20 else "lax"
+    if contraction == "gather":
+        return "lax" if work < LITTLE or _reads_well(inputs, outputs, grid, gradient) else "dots"
     if windows(grid) > 256:  # each is a piece of the program to compile
         return "lax"
     return "lax" if _stretches_well(work, batch, outputs, grid) else "dots"
+
+
+def _reads_well(inputs: int, outputs: int, grid: Grid, gradient: bool) -> bool:
+    """Whether XLA, which reads windows in place, is as fast: but for very many weights.
+
+    For few outputs it takes one core; beside a kernel gradient, products over columns that stay near the processor then
+    leave less to wait for.
+    """
+    if gradient and outputs < 128 and 4 * inputs * grid.steps <= 2**23:
+        return False
+    return inputs * outputs * math.prod(grid.kernel) <= 2**20
 
 
 def _stretches_well(work: int, batch: int, outputs: int, grid: Grid) -> bool:

@@ -24,6 +24,8 @@ from checkerjax.ops._choice import choose
 from checkerjax.ops._grid import Grid, is_known
 from checkerjax.ops._manual_axes import vary_over, varying
 
+GRADIENT = "auto, gradient"  # "auto" for the input gradient of a deconvolution
+
 scatter_p = Primitive("checkerjax_scatter")  # lax has a scatter and a gather of its own
 gather_p = Primitive("checkerjax_gather")
 kernel_p = Primitive("checkerjax_kernel")
@@ -66,9 +68,9 @@ def _form(primitive: Primitive, backend: str, x: jax.Array, y: jax.Array, *, gri
     """The primitive in the form that `method`, or the backend's rule, says."""
     if not is_known(x.shape + y.shape) or any(_is_sharded(a) for a in (x, y)):
         method = "lax"  # columns are counted, and cut, in numbers of images
-    elif method == "auto":
+    elif method in ("auto", GRADIENT):
         outputs = y.shape[-2 if primitive is gather_p else -1]
-        method = choose(backend, _NAMES[primitive], x.shape[0], x.shape[-1], outputs, grid)
+        method = choose(backend, _NAMES[primitive], x.shape[0], x.shape[-1], outputs, grid, method == GRADIENT)
     return _FORMS[primitive][method](x, y, grid, precision)
 
 
@@ -133,6 +135,10 @@ def _split(out: jax.Array, axis: int, count: int) -> jax.Array:
     return jnp.moveaxis(apart, axis, 0)
 
 
+def _gradient(params: dict[str, Any]) -> dict[str, Any]:
+    return {**params, "method": GRADIENT} if params["method"] == "auto" else params
+
+
 def _define(primitive: Primitive, first: Callable[..., jax.Array], second: Callable[..., jax.Array]) -> None:
     def abstract(x: Any, y: Any, *, grid: Grid, precision: Any, method: str) -> Any:
         # The first axis of a kernel is no batch axis, and is not sharded as one.
@@ -157,7 +163,7 @@ def _define(primitive: Primitive, first: Callable[..., jax.Array], second: Calla
 
 _define(
     scatter_p,
-    lambda ct, small, kernel, **params: gather_p.bind(ct, kernel, **params),
+    lambda ct, small, kernel, **params: gather_p.bind(ct, kernel, **_gradient(params)),
     lambda ct, small, kernel, **params: kernel_p.bind(small, ct, **params),
 )
 _define(
