@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"checkerjax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_sweep(commands)
+    _add_report(commands)
     _add_overlap(commands)
     return parser
 
@@ -56,14 +57,55 @@ def _add_sweep(commands) -> None:
         "random initialisations: lines and phase powers with intervals, a figure, a table, a dataset."
     )
     parser = commands.add_parser("sweep", help="artifacts at random initialisation, over seeds", description=text)
-    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="random initialisations (200)")
-    parser.add_argument("--base-seed", type=int, default=0, metavar="N", help="another set of random numbers (0)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="random initialisations (200)")
+    parser.add_argument("--base-seed", type=int, metavar="N", help="another set of random numbers (0)")
     parser.add_argument("--only", choices=("forward", "gradient"), help="one half of the job")
     parser.add_argument(
         "--images", metavar="FOLDER", help="photographs for the gradients (default: those that scikit-image installs)"
     )
     parser.add_argument("--out", default="out/sweep", metavar="FOLDER", help="where results go (out/sweep)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
+    grid = parser.add_argument_group("a grid of your own instead", "values separated by commas, and ranges such as 2:8")
+    for name, text in _AXES.items():
+        grid.add_argument(f"--{name}", metavar="LIST", help=text)
+    grid.add_argument("--stack", action="append", metavar="TEXT", help="a stack, besides families; may be repeated")
+    grid.add_argument("--size", metavar="N", help="input size of these stacks (16)")
+    grid.add_argument("--periods", metavar="LIST", help="periods of their lines, each dividing the last (2)")
+    grid.add_argument("--channels", metavar="N", help="coming in and, of families, going out (3)")
+    grid.add_argument("--batch", metavar="N", help="fields of one seed (1)")
+    grid.add_argument("--invalid", choices=("refuse", "skip"), help="combinations that cannot be (refuse)")
+    grid.add_argument("--grid", metavar="FILE", help="all of these from a TOML file; flags win")
+    grid.add_argument("--dry-run", action="store_true", help="only say what would run, and about how long")
+    grid.add_argument(
+        "--store", metavar="PLACE", help="folder, gs:// or s3:// (OUT/sweep.zarr); continued if it exists"
+    )
+    grid.add_argument("--shard", metavar="I/N", help="only this part of the work, for independent workers on one store")
+    grid.add_argument("--distributed", action="store_true", help="part by process of a cluster, as JAX finds it")
+    grid.add_argument("--chunk", type=int, metavar="N", help="seeds in a chunk; results depend on it by rounding only")
+    grid.add_argument("--draws", default="auto", choices=("auto", "inside", "pool"), help="where normals are drawn")
+
+
+_AXES = {
+    "family": "deconv, resize, resize_linear, subpixel, conv, maxpool, avgpool",
+    "kernel": "taps along each axis",
+    "stride": "of each layer",
+    "depth": "layers",
+    "width": "channels between layers",
+    "activation": "relu, leaky_relu, tanh, linear",
+    "initialiser": "lecun, he, icnr, normal(std)",
+    "padding": "same, valid, edge, reflect, ...",
+    "direction": "forward, gradient, weights",
+    "input": "probe, constant, white, pink, photo",
+    "cotangent": "of gradients: probe, constant, white, mse, logistic",
+}
+
+
+def _add_report(commands) -> None:
+    text = "Tables (text, Markdown, LaTeX, CSV) and figures of a stored sweep; also of one that is still written."
+    parser = commands.add_parser("report", help="tables and figures of a stored sweep", description=text)
+    parser.add_argument("store", metavar="STORE", help="folder, gs:// or s3://, that `checkerjax sweep` wrote")
+    parser.add_argument("--out", metavar="FOLDER", help="where results go (beside the store: NAME-report)")
+    parser.add_argument("--format", choices=("png", "svg", "pdf"), default="png", help="of the figures (png)")
 
 
 def _add_overlap(commands) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import importlib
 import os
 import pathlib
 import tempfile
@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sweeps, stores, draws, prints; everything that can be refused is refused before the first seed."""
+    """The main job, or the grid that is given: sweeps, stores, draws, prints.
+
+    Everything that can be refused is refused before the first seed.
+    """
+    if any(getattr(options, name, None) is not None for name in ("grid", *AXES)):
+        return importlib.import_module("checkerjax.cli._grid_sweep").run(options)
+    given = [name for name in ("store", "shard", "chunk") if getattr(options, name) is not None]
+    given += [name for name in ("dry_run", "distributed") if getattr(options, name)]
+    if given:
+        raise ValueError(
+            f"sweep: --{given[0].replace('_', '-')} is for a grid; give --family, --kernel, ... or --grid FILE."
+        )
+    options.seeds = 200 if options.seeds is None else options.seeds
+    options.base_seed = options.base_seed or 0
     if options.seeds < 1:
         raise ValueError(f"sweep: --seeds must be at least 1; got {options.seeds}.")
     if options.base_seed not in range(2**32):
@@ -33,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"sweep: {str(file)!r} is a folder, and a file should go there; choose another --out.")
     datasets: dict[str, xarray.Dataset] = _other_half(store, options.only)
     for name, grid in grids.items():
-        with _reporter(f"sweep, {name}", options.quiet) as report:
+        with sweeps.reporter(f"sweep, {name}", options.quiet) as report:
             datasets[name] = sweeps.sweep(
                 grid, seeds=options.seeds, base_seed=options.base_seed, photographs=photographs, report=report
             )
@@ -50,6 +63,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+AXES = (
+    "family", "kernel", "stride", "depth", "width", "activation", "initialiser", "padding", "direction", "input",
+    "cotangent", "stack",
+)  # fmt: skip
+
+
 def _other_half(store: pathlib.Path, only: str | None) -> dict[str, xarray.Dataset]:
     """What `--only` does not run again but an earlier run has stored: it is kept, and shown beside the new half."""
     other = {"forward": "gradient", "gradient": "forward"}.get(only or "")
@@ -59,10 +78,6 @@ def _other_half(store: pathlib.Path, only: str | None) -> dict[str, xarray.Datas
 def _photographs(folder: str | None):
     found = images.package_photographs() if folder is None else images.read_folder(folder)
     return images.tiles(found, sweeps.TILE)
-
-
-def _reporter(label: str, quiet: bool):
-    return contextlib.nullcontext(None) if quiet else sweeps.progress(label)
 
 
 def _write_text(path: pathlib.Path, text: str) -> None:

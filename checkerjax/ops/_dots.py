@@ -26,7 +26,7 @@ Ints = Sequence[int]
 
 def scatter(small: jax.Array, kernel: jax.Array, grid: Grid, precision: lax.PrecisionLike) -> jax.Array:
     """Each phase of the large field from the taps that reach it: columns of small samples times sub-kernels."""
-    layout = _PhaseLayout.of(grid)
+    layout = PhaseLayout.of(grid)
     outer = kernel.shape[-1]
     tiles = _tiles(small, layout.extents, grid, small.shape[-1])  # XLA keeps the columns of all phases
     weights = kernel.reshape(-1, *kernel.shape[-2:])
@@ -38,11 +38,11 @@ def scatter(small: jax.Array, kernel: jax.Array, grid: Grid, precision: lax.Prec
             if not block.starts:  # no tap reaches these phases
                 out.append(jnp.zeros(shape, tile.dtype))
                 continue
-            windows = [_window(tile, (0, *start), (tile.shape[0], *tiles.extents)) for start in block.starts]
+            windows = [window(tile, (0, *start), (tile.shape[0], *tiles.extents)) for start in block.starts]
             sub = jnp.moveaxis(weights[block.taps], -2, 1)  # [windows, inner, phases, outer]
             sub = sub.reshape(len(windows) * kernel.shape[-2], -1)
             out.append(_product(jnp.concatenate(windows, -1), sub, precision).reshape(shape))
-        return _interleave(out, layout)
+        return interleave(out, layout)
 
     return crop(tiles.map(stamp, _phase_view(small, layout, tiles)), grid.large)
 
@@ -82,7 +82,7 @@ def kernel_by_phase(small: jax.Array, large: jax.Array, grid: Grid, precision: l
     """
     wide = at_least_float32(small.dtype)
     inner, outer = small.shape[-1], large.shape[-1]
-    layout = _PhaseLayout.of(grid)
+    layout = PhaseLayout.of(grid)
     tiles = _tiles(small, layout.extents, grid, inner)
 
     def pair(samples: jax.Array, tile: jax.Array) -> jax.Array:
@@ -92,11 +92,11 @@ def kernel_by_phase(small: jax.Array, large: jax.Array, grid: Grid, precision: l
         out = []
         for block in layout:
             if block.starts:
-                window = [slice(a, a + n) for a, n in zip(block.first, block.counts)]
-                target = apart[(slice(None), *(i for w in window for i in (slice(None), w)))]
+                own = [slice(a, a + n) for a, n in zip(block.first, block.counts)]
+                target = apart[(slice(None), *(i for phase in own for i in (slice(None), phase)))]
                 target = target.transpose(0, *range(1, 2 * grid.ndim, 2), *range(2, 2 * grid.ndim + 1, 2), -1)
                 shape = (*turned.shape[:2], *tiles.extents)
-                windows = [_window(turned, (0, 0, *start), shape) for start in block.starts]
+                windows = [window(turned, (0, 0, *start), shape) for start in block.starts]
                 columns = jnp.concatenate(windows).reshape(len(windows) * inner, -1)
                 flat = target.reshape(columns.shape[1], -1)
                 product = jnp.matmul(columns, flat, precision=precision, preferred_element_type=wide)
@@ -122,7 +122,7 @@ class _Block(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _PhaseLayout:
+class PhaseLayout:
     """Where the phases of a large field find their samples in the small one, padded to start at `first`."""
 
     phases: list[list[Phases]]  # by axis
@@ -132,7 +132,7 @@ class _PhaseLayout:
     kernel: tuple[int, ...]
 
     @classmethod
-    def of(cls, grid: Grid) -> _PhaseLayout:
+    def of(cls, grid: Grid) -> PhaseLayout:
         by_axis = [phases(grid, axis) for axis in range(grid.ndim)]
         offsets = [[o for group in axis for o in group.offsets] for axis in by_axis]
         first = [min(o) for o in offsets]
@@ -162,7 +162,7 @@ def _large_view(large: jax.Array, grid: Grid, tiles: Tiles) -> View:
     return View(large, [-low for low in grid.low], room, grid.stride)
 
 
-def _phase_view(small: jax.Array, layout: _PhaseLayout, tiles: Tiles) -> View:
+def _phase_view(small: jax.Array, layout: PhaseLayout, tiles: Tiles) -> View:
     """What all phases read of the small field."""
     room = [n + reach for n, reach in zip(tiles.extents, layout.reach)]
     return View(small, layout.first, room, [1] * len(room))
@@ -182,7 +182,7 @@ def _columns(tile: jax.Array, grid: Grid, extents: Ints) -> jax.Array:
     return tile
 
 
-def _window(field: jax.Array, start: Ints, extents: Ints) -> jax.Array:
+def window(field: jax.Array, start: Ints, extents: Ints) -> jax.Array:
     """So many samples from `start` on, along the leading axes."""
     return field[tuple(slice(a, a + n) for a, n in zip(start, extents))]
 
@@ -195,7 +195,7 @@ def _product(columns: jax.Array, weights: jax.Array, precision: lax.PrecisionLik
     return out.astype(columns.dtype).reshape(*columns.shape[:-1], -1)
 
 
-def _interleave(fields: Sequence[jax.Array], layout: _PhaseLayout) -> jax.Array:
+def interleave(fields: Sequence[jax.Array], layout: PhaseLayout) -> jax.Array:
     """One field `[N, *(s q), C]` from its blocks of phases `[N, *q, *counts, C]`, in the layout's order."""
     ndim = len(layout.extents)
     apart = [0, *(i for axis in range(ndim) for i in (1 + axis, 1 + ndim + axis)), 1 + 2 * ndim]

@@ -46,7 +46,7 @@ class Tiles:
     def map(self, work: Callable[[jax.Array], jax.Array], view: View) -> jax.Array:
         """`work` on each piece `[n, *room, C]`; its results `[n, *m, D]` side by side, `[N, *(tiles m), D]`."""
         if self.pieces == 1:
-            return work(_samples(view))
+            return work(samples(view))
         xs, read = self._reader(view)
         done = lax.map(lambda x: work(read(x)), xs)
         sizes = done.shape[2:-1]
@@ -58,7 +58,7 @@ class Tiles:
     def sum(self, work: Callable[[jax.Array, jax.Array], jax.Array], one: View, other: View) -> jax.Array:
         """The sum over the pieces of `work` on what two views read."""
         if self.pieces == 1:
-            return work(_samples(one), _samples(other))
+            return work(samples(one), samples(other))
         (xs, read), (ys, read_other) = self._reader(one), self._reader(other)
 
         def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -81,10 +81,10 @@ class Tiles:
         """What a loop runs over, and what makes a piece of each: images are padded a group at a time, tiles before."""
         if not self._cuts:
             groups = view.field.reshape(self._groups, -1, *view.field.shape[1:])
-            return groups, lambda group: _samples(view._replace(field=group))
+            return groups, lambda group: samples(view._replace(field=group))
         steps = [step * tile for step, tile in zip(view.step, self.extents)]
         ends = [step * (count - 1) + room for step, count, room in zip(steps, self.counts, view.room)]
-        whole = _samples(view._replace(room=ends))
+        whole = samples(view._replace(room=ends))
         starts = np.stack(np.meshgrid(*map(np.arange, (self._images, *self.counts)), indexing="ij"), -1)
         starts = (starts * [1, *steps]).reshape(-1, 1 + len(steps)).astype(np.int32)
         sizes = (1, *view.room, view.field.shape[-1])
@@ -100,7 +100,7 @@ def _fit(extents: Ints, positions: int) -> list[int]:
     return tile
 
 
-def _samples(view: View) -> jax.Array:
+def samples(view: View) -> jax.Array:
     """Samples first, ..., first + room - 1 of each spatial axis; zeros where the field has none."""
     pads = [(-a, a + size - n, 0) for a, size, n in zip(view.first, view.room, view.field.shape[1:-1])]
     return lax.pad(view.field, jnp.zeros((), view.field.dtype), [(0, 0, 0), *pads, (0, 0, 0)])

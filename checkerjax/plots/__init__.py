@@ -1,7 +1,17 @@
 """Figures, with matplotlib, which is imported when one is drawn; the same numbers give the same bytes."""
 
 from checkerjax.plots._files import import_matplotlib, save
+from checkerjax.plots._grid import grid_figure
+from checkerjax.plots._grid_lines import grid_intervals, grid_spectra
 from checkerjax.plots._overlap import overlap_figure
 from checkerjax.plots._sweep import sweep_figure
 
-__all__ = ["import_matplotlib", "overlap_figure", "save", "sweep_figure"]
+__all__ = [
+    "grid_figure",
+    "grid_intervals",
+    "grid_spectra",
+    "import_matplotlib",
+    "overlap_figure",
+    "save",
+    "sweep_figure",
+]

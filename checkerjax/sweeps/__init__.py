@@ -5,13 +5,18 @@ are kept, never ratios that have no mean.
 """
 
 from checkerjax.sweeps._config import Config
+from checkerjax.sweeps._dataset import import_xarray
 from checkerjax.sweeps._defaults import KERNELS, ROWS, TILE, generator, generator_grid, gradient_grid
-from checkerjax.sweeps._engine import sweep
+from checkerjax.sweeps._forecast import forecast
+from checkerjax.sweeps._function import sweep_function
+from checkerjax.sweeps._grid import Grid
+from checkerjax.sweeps._grid_report import grid_table, save_tables
+from checkerjax.sweeps._grid_rows import GridRow, grid_rows
 from checkerjax.sweeps._intervals import Interval, chance_ratio, merge_phases, phase_ratio, ratio_of_sums
-from checkerjax.sweeps._progress import progress
+from checkerjax.sweeps._progress import progress, reporter
 from checkerjax.sweeps._published import PUBLISHED, JointTest, Published, fisher, joint_test
 from checkerjax.sweeps._report import report
-from checkerjax.sweeps._store import check_place, groups, import_xarray, open, save
+from checkerjax.sweeps._store import check_place, groups, open, save
 from checkerjax.sweeps._summary import (
     GeneratorRow,
     GradientRow,
@@ -20,6 +25,7 @@ from checkerjax.sweeps._summary import (
     gradient_rows,
     kernel_p_values,
 )
+from checkerjax.sweeps._sweep import sweep
 
 __all__ = [
     "KERNELS",
@@ -29,6 +35,8 @@ __all__ = [
     "Config",
     "GeneratorRow",
     "GradientRow",
+    "Grid",
+    "GridRow",
     "Interval",
     "JointTest",
     "Published",
@@ -36,11 +44,14 @@ __all__ = [
     "check_place",
     "cross_p_values",
     "fisher",
+    "forecast",
     "generator",
     "generator_grid",
     "generator_rows",
     "gradient_grid",
     "gradient_rows",
+    "grid_rows",
+    "grid_table",
     "groups",
     "import_xarray",
     "joint_test",
@@ -51,6 +62,9 @@ __all__ = [
     "progress",
     "ratio_of_sums",
     "report",
+    "reporter",
     "save",
+    "save_tables",
     "sweep",
+    "sweep_function",
 ]

@@ -29,6 +29,11 @@ def progress(label: str, *, every: float = 10.0, stream=None) -> Iterator[Report
         yield report
 
 
+def reporter(label: str, quiet: bool = False) -> contextlib.AbstractContextManager[Report | None]:
+    """`progress`, or nothing where quiet is asked for."""
+    return contextlib.nullcontext(None) if quiet else progress(label)
+
+
 @contextlib.contextmanager
 def _bar(label: str, every: float, stream) -> Iterator[Report]:
     from rich.console import Console

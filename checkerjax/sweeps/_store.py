@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from checkerjax import __version__
+from checkerjax.sweeps._chunk_store import address
+from checkerjax.sweeps._dataset import import_xarray
+from checkerjax.sweeps._sweep import read
 
 if TYPE_CHECKING:
     import xarray
@@ -49,21 +52,23 @@ def save(datasets: Mapping[str, xarray.Dataset], path: str | os.PathLike[str]) -
     return path
 
 
-def open(path: str | os.PathLike[str], group: str) -> xarray.Dataset:
-    """Reads one dataset of a store that `save` wrote.
+def open(path: str | os.PathLike[str], group: str | None = None) -> xarray.Dataset:
+    """Reads a sweep from its store, also while it is written, or one dataset of a store that `save` wrote.
 
     Args:
-      path: of the store.
-      group: name of the dataset in it.
+      path: of the store; a sweep's may be gs:// or s3://.
+      group: name of the dataset in a store that `save` wrote.
 
     Returns:
-      The dataset, in memory, with its coordinates of text.
+      The dataset, in memory, with its coordinates of text. What a sweep has not done yet is NaN.
 
     Raises:
       ValueError: if there is no such store or group; the message names the groups that there are.
       ModuleNotFoundError: without xarray and zarr; the message says what to install.
     """
     xarray = import_xarray("open")
+    if group is None and not groups(path):
+        return read(address(path))
     _check_zarr("open")
     root = pathlib.Path(path)
     found = groups(root)
@@ -99,17 +104,6 @@ def check_place(path: str | os.PathLike[str]) -> pathlib.Path:
     except OSError as error:
         raise OSError(f"save: cannot write into the folder {str(path.parent)!r}: {error.strerror}.") from error
     return path
-
-
-def import_xarray(op: str):
-    """The xarray package, or an error that says how to get it."""
-    try:
-        import xarray
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"{op}: datasets need xarray, which is not installed; pip install 'checkerjax[analysis]'."
-        ) from None
-    return xarray
 
 
 def _check_zarr(op: str) -> None:
