@@ -180,7 +180,8 @@ def _draws(subjects: Sequence[Any], seeds: int) -> str:
     """
     counts = [normal_count(subject) for subject in subjects]
     inside = 0.5 * len(subjects) + seeds * 3.4e-9 * sum(counts)
-    return "inside" if inside < seeds * 9e-9 * sum(set(pool_sizes(counts))) else "pool"
+    calls = len(subjects) * seeds / _chunk(subjects, seeds, "pool")  # of programs, each with its chunk to keep
+    return "inside" if inside < seeds * 9e-9 * sum(set(pool_sizes(counts))) + 5e-3 * calls else "pool"
 
 
 def _chunk(configs: Sequence[Any], seeds: int, draws: str) -> int:
