@@ -33,7 +33,7 @@ _ROOMS = {
         "has_equal_phase_spectra", "overlap_count", "phase_energies", "phase_gains", "stack_conditions", "unevenness",
     ),
     "images": ("package_photographs", "read_folder", "tiles"),
-    "sweeps": ("Config", "sweep"),
+    "sweeps": ("Config", "Grid", "sweep", "sweep_function"),
     "plots": (),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from checkerjax.spectra import *  # noqa: F403
     from checkerjax.stacks import *  # noqa: F403
     from checkerjax.sweeps import Config as Config
+    from checkerjax.sweeps import Grid as Grid
     from checkerjax.sweeps import sweep as sweep
+    from checkerjax.sweeps import sweep_function as sweep_function
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -93,9 +94,22 @@ def sweep_function(
     cotangent: str = "probe",
     batch: int = 1,
     name: str = "function",
-    **options: Any,
+    seeds: int | Sequence[int] = 100,
+    base_seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    detail: str = "fields",
+    shard: tuple[int, int] = (0, 1),
+    devices: Sequence[Any] | None = None,
+    chunk: int | None = None,
+    draws: str = "auto",
+    report: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> xarray.Dataset:
     """`sweep` of any function with random parameters: lines and phase powers of its output, or of its input gradient.
+
+    With nnx, `init` makes the module and gives its state, and `apply` puts both together again: `init = lambda key, x:
+    nnx.state(Model(rngs=nnx.Rngs(key)))` and `apply = lambda state, x: nnx.merge(graph, state)(x)`, where `graph =
+    nnx.graphdef(Model(rngs=nnx.Rngs(0)))`.
 
     Args:
       init: `init(key, x)` gives parameters from a key and an example of the input; a linen module's `init` is one.
@@ -109,7 +123,16 @@ def sweep_function(
       cotangent: of gradients, as in `Config`.
       batch: inputs that go through together.
       name: how tables call it.
-      **options: of `sweep`: seeds, base_seed, store, shard, report, and the others.
+      seeds: as in `sweep`, and so are the others.
+      base_seed: separates whole sweeps from each other.
+      store: where chunks are written; another function there is refused, told apart by its traced program.
+      detail: "fields" or "sums".
+      shard: (i, n).
+      devices: of this process.
+      chunk: seeds of one call.
+      draws: of the inputs' normals; parameters are drawn by `init`, inside.
+      report: called after every chunk.
+      stop: asked after every chunk.
 
     Returns:
       The dataset of `sweep`, with one configuration.
@@ -124,10 +147,6 @@ def sweep_function(
       >>> found = sweep_function(up.init, up.apply, size=8, channels=4, seeds=3)
       >>> bool(found.lattice_share.min() > 0.2)
       True
-
-    With nnx, `init` makes the module and gives its state, and `apply` puts both together again: `init = lambda key, x:
-    nnx.state(Model(rngs=nnx.Rngs(key)))` and `apply = lambda state, x: nnx.merge(graph, state)(x)`, where `graph =
-    nnx.graphdef(Model(rngs=nnx.Rngs(0)))`.
     """
     op = "sweep_function"
     for label, value in (("init", init), ("apply", apply)):
@@ -148,7 +167,10 @@ def sweep_function(
         name, *functions, sizes, channels, direction, input, cotangent, batch, lengths, margin, output, code
     )
     _check_field(op, subject)
-    return run_sweep((subject,), **options)
+    return run_sweep(
+        (subject,), seeds=seeds, base_seed=base_seed, store=store, detail=detail, shard=shard, devices=devices,
+        chunk=chunk, draws=draws, report=report, stop=stop,
+    )  # fmt: skip
 
 
 def _output(op: str, init: Any, apply: Any, example: Any) -> tuple[int, ...]:

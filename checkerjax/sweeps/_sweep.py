@@ -131,7 +131,7 @@ def run_sweep(
     whole = one_of("sweep", "detail", detail or "fields", DETAILS) == "fields"
     one_of("sweep", "draws", draws, ("auto", *DRAWS))
     numbers, base_seed = as_seeds(seeds), as_seed("base_seed", base_seed)
-    draws = _draws(subjects, len(numbers)) if draws == "auto" else draws
+    draws = _draws(subjects, len(numbers), stored=store is not None) if draws == "auto" else draws
     size = _chunk(subjects, len(numbers), draws) if chunk is None else as_int("sweep", "chunk", chunk, minimum=1)
     schema = Schema(
         tuple(Measured(c.name, c.images, c.periods, c.field_size, c.field_channels) for c in subjects),
@@ -172,7 +172,7 @@ def _never() -> bool:
     return False
 
 
-def _draws(subjects: Sequence[Any], seeds: int) -> str:
+def _draws(subjects: Sequence[Any], seeds: int, *, stored: bool) -> str:
     """Which way of drawing takes less time on two CPU cores; experiments/benchmarks has the measurements.
 
     A program that draws its own numbers compiles half a second longer; drawn apart, configurations share them, and a
@@ -181,7 +181,8 @@ def _draws(subjects: Sequence[Any], seeds: int) -> str:
     counts = [normal_count(subject) for subject in subjects]
     inside = 0.5 * len(subjects) + seeds * 3.4e-9 * sum(counts)
     calls = len(subjects) * seeds / _chunk(subjects, seeds, "pool")  # of programs, each with its chunk to keep
-    return "inside" if inside < seeds * 9e-9 * sum(set(pool_sizes(counts))) + 5e-3 * calls else "pool"
+    pool = seeds * 9e-9 * sum(set(pool_sizes(counts))) + (0.02 if stored else 0.005) * calls
+    return "inside" if inside < pool else "pool"
 
 
 def _chunk(configs: Sequence[Any], seeds: int, draws: str) -> int:
