@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -225,6 +226,38 @@ def test_eight_devices_and_two_processes_give_the_same_bits(tmp_path, expected):
     assert_equal(sweeps.open(tmp_path / "eight.zarr"), expected)
     finish(*(start(tmp_path / "two.zarr", shard=(i, 2)) for i in range(2)))
     assert_equal(sweeps.open(tmp_path / "two.zarr"), expected)
+
+
+DISTRIBUTED = """
+import json, sys
+import jax
+store, port, index = json.loads(sys.argv[1])
+place = f"127.0.0.1:{port}"
+jax.distributed.initialize(place, 2, index, coordinator_bind_address=place)
+from checkerjax.sweeps import Grid, sweep
+grid = Grid(kernel=(3, 4), stride=2, width=2, direction=("forward", "gradient"))
+assert len(jax.devices()) == 2 * len(jax.local_devices())
+sweep(grid, seeds=10, chunk=4, store=store, shard=(jax.process_index(), jax.process_count()))
+"""
+
+
+def test_processes_of_one_job_share_the_work(tmp_path, expected):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    finish(
+        *(
+            subprocess.Popen(
+                [sys.executable, "-c", DISTRIBUTED, json.dumps([str(tmp_path / "a.zarr"), port, i])],
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        )
+    )
+    assert_equal(sweeps.open(tmp_path / "a.zarr"), expected)
 
 
 def test_killed_sweeps_lose_nothing(tmp_path):

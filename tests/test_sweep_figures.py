@@ -135,6 +135,16 @@ def test_heat_maps_draw_the_first_value_of_other_axes_or_what_is_selected(select
     assert figure.get_suptitle().replace("\n", " ") == f"Random initialisation, 12 seeds{title}"
 
 
+def test_what_the_first_value_lacks_is_not_taken_from_the_next(rng):
+    cells = [(3.0, 2.0, 8.0), (4.0, 3.0, 8.0), (4.0, 2.0, 16.0), (5.0, 2.0, 16.0)]
+    labels = [made.label(kernel=kernel, stride=stride, width=width) for kernel, stride, width in cells]
+    figure = plots.grid_figure(made.dataset(labels, rng))
+    panel = _panels(figure)[0]
+    np.testing.assert_array_equal(np.ma.getmaskarray(_values(panel)), [[False, True], [True, False]])
+    assert len(panel.patches) == 2
+    assert figure.get_suptitle().replace("\n", " ").endswith("; width 8, not 16")
+
+
 def test_heat_maps_refuse(dataset):
     with pytest.raises(ValueError, match=r"grid_figure: select: unknown axis 'kernal'; did you mean 'kernel'\?"):
         plots.grid_figure(dataset, select={"kernal": 3})
@@ -236,8 +246,9 @@ def test_intervals_of_many_configurations_are_the_worst(rng):
     assert sum(line.get_marker() == ">" for line in figure.axes[1].lines) == 40
 
 
-def test_one_group_of_seeds_is_drawn_without_intervals(tmp_path, rng):
-    dataset = made.dataset([made.label()], rng, seeds=4)
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_one_seed_or_group_is_drawn_without_intervals(tmp_path, rng, seeds):
+    dataset = made.dataset([made.label()], rng, seeds=seeds, group=seeds)
     (row,) = sweeps.grid_rows(dataset)
     figure = plots.grid_intervals(dataset)
     points = [_first(line)[0] for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from checkerjax import images, sweeps
 from checkerjax._names import suggest
+from checkerjax.cli._cache import keep_compiled_programs
 from checkerjax.cli._signals import finish_on_signals
 
 NUMBERS = ("kernel", "stride", "depth", "width", "size", "periods", "channels", "batch")
@@ -26,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(sweeps.forecast(grid, settings["seeds"]))
         return 0
+    keep_compiled_programs()
     configs = grid.configs()
     photographs = _photographs(options.images, configs)
     store = options.store or str(pathlib.Path(options.out) / "sweep.zarr")
@@ -43,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"checkerjax: stopped; what is done is in {store}, and the same command goes on.")
             raise
     print(sweeps.grid_table(dataset))
+    spent = dataset.attrs
+    if not options.quiet:
+        print(f"{spent['seconds']:.0f} s, with {spent['seconds_compiling']:.0f} s of compiling beside")
     print(f"stored: {store}")
     return 0
 

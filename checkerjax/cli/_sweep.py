@@ -10,6 +10,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from checkerjax import images, plots, sweeps
+from checkerjax.cli._cache import keep_compiled_programs
 
 if TYPE_CHECKING:
     import xarray
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"sweep: --seeds must be at least 1; got {options.seeds}.")
     if options.base_seed not in range(2**32):
         raise ValueError(f"sweep: --base-seed must be from 0 to 2^32 - 1; got {options.base_seed}.")
+    keep_compiled_programs()
     sweeps.import_xarray("sweep")
     plots.import_matplotlib("sweep")
     grids = {"forward": sweeps.generator_grid(), "gradient": sweeps.gradient_grid()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from checkerjax.sweeps._chunk_store import SPECIFICATION, Store, address, read_a
 from checkerjax.sweeps._config import Config
 from checkerjax.sweeps._dataset import Memory, descriptions, import_xarray, label
 from checkerjax.sweeps._draws import normal_count
-from checkerjax.sweeps._engine import Plan, pool_sizes, run
+from checkerjax.sweeps._engine import Plan, Times, pool_sizes, run
 from checkerjax.sweeps._grid import Grid, Row
 from checkerjax.sweeps._program import DRAWS
 from checkerjax.sweeps._provenance import provenance
@@ -80,7 +79,7 @@ def sweep(
       are), `phase_power`, `std`, `zero_share`, `spectrum` (mean over seeds and images), `seeds_done`, and with "fields"
       `sample` (the first image of the first seed). Powers are in squared units of the field. What a configuration does
       not have (a period, an image, a channel), and what is not done yet, is NaN. The axes of a `Grid` are coordinates.
-      Attributes: versions, device, seconds, base_seed, configurations.
+      Attributes: versions, device, seconds (those of compiling lie beside the rest), base_seed, configurations.
 
     Raises:
       ValueError: for an empty grid or no seeds, names that repeat, "fields" of different sizes, photographs that are
@@ -147,14 +146,23 @@ def run_sweep(
     )
     attributes = provenance() | {"base_seed": base_seed, "configurations": descriptions(subjects)}
     if store is None:
-        memory, started = Memory(schema), time.time()
-        run(plan, memory, report, stop or _never)
-        return label(schema, memory.arrays, attributes | {"seconds": round(time.time() - started, 3)})
+        memory = Memory(schema)
+        times = run(plan, memory, report, stop or _never)
+        return label(schema, memory.arrays, attributes | _seconds(times))
     place = address(store)
     if command:
         attributes["command"] = command
-    run(plan, Store.create(place, schema, specification(plan), attributes), report, stop or _never)
-    return read(place)
+    times = run(plan, Store.create(place, schema, specification(plan), attributes), report, stop or _never)
+    return read(place).assign_attrs(_seconds(times))
+
+
+def _seconds(times: Times) -> dict[str, float]:
+    """Of this run: in all, compiling (beside the rest, for the most part), and waiting for compiled programs."""
+    return {
+        "seconds": round(times.total, 3),
+        "seconds_compiling": round(times.compiling, 3),
+        "seconds_waiting": round(times.waiting, 3),
+    }
 
 
 def read(place: str) -> xarray.Dataset:
