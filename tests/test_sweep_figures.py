@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from checkerjax import plots, sweeps
-from checkerjax.sweeps._grid_rows import short_names
+from checkerjax.sweeps import Interval
+from checkerjax.sweeps._grid_rows import lines_measure, short_names
 
 xarray = pytest.importorskip("xarray")
 pytest.importorskip("matplotlib")
@@ -100,6 +101,18 @@ def test_heat_maps_of_flat_inputs_show_shares_of_all_power(rng):
     assert "lines,\nshare of all power" in [axes.get_ylabel() for axes in figure.axes]
     assert "∞" in _numbers(figure)
     assert "1.00" not in _numbers(figure)
+
+
+def test_lines_are_shares_of_all_power_where_most_of_a_direction_have_nothing_else(rows):
+    def measure(*shares):
+        return lines_measure([row._replace(line_share=Interval(v, v, v)) for row, v in zip(rows[::2], shares)])
+
+    assert rows[0].labels["direction"] == rows[2].labels["direction"] == "forward"
+    assert measure(1.0, 1.0, 0.0, 0.0, 0.0) == "total_share"
+    assert measure(1.0, 0.9995, 0.4, 0.3) == "total_share"
+    assert measure(1.0, 0.4, 0.3) == "line_share"
+    assert measure(0.0, 0.0) == "line_share"
+    assert measure(0.9, 0.99) == "line_share"
 
 
 def _between(kernel, depth, width, activation):

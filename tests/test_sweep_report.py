@@ -193,6 +193,11 @@ def test_labels_are_the_axes_that_a_configuration_has(rng):
 COUNTED = [
     ({"stack": "deconv k3 s2"}, 4.0),
     ({"stack": "deconv k3 s2, relu, deconv k3 s2", "periods": [2, 4]}, 9.0),
+    ({"stack": "deconv k3 s2, relu, deconv k3 s2"}, 4.0),  # 3 2 3 1 folded to the two phases that are measured
+    ({"stack": "deconv k3 s4", "periods": [8], "size": 3}, np.inf),
+    ({"stack": "deconv k3 s4", "periods": [2], "size": 3}, 4.0),  # 1 1 1 0, folded
+    ({"stack": "deconv k3 s8, conv k1 s3", "periods": [3], "size": 1}, None),  # 3 samples, and a period of 8
+    ({"stack": "conv k3 s2, conv k3 s2", "direction": "gradient", "size": 32}, 4.0),
     ({"stack": "deconv k4 s2, leaky_relu, deconv k5 s2 c3, tanh", "periods": [2, 4]}, 2.25),
     ({"stack": "deconv k2 s3", "periods": [3]}, np.inf),
     ({"stack": "resize k3 s2"}, 1.0),
@@ -232,6 +237,8 @@ def test_names_keep_what_differs_and_the_caption_the_rest(dataset, rows):
     assert shared == (
         "width 8, activation relu, initialiser lecun, input probe (forward) and white (gradient), cotangent probe"
     )
+    three = [row._replace(labels=row.labels | {"direction": d, "input": i}) for row, d, i in zip(rows, "abc", "xyy")]
+    assert "input x (a) and y (b, c)" in short_names(three)[1]
     names, _ = short_names(rows, without=("direction",))
     assert len(set(names.values())) == len(made.GRID) / 2
     bare = sweeps.grid_rows(dataset.drop_vars("family"))
@@ -407,7 +414,8 @@ def test_the_command_writes_tables_and_figures_beside_the_store(store, capsys):
     assert out.startswith(table)
     assert out[len(table) :].startswith(f"written: {folder}: table.txt, ")
     assert all(name in out for name in FILES)
-    assert "deconv k3 s2 x1" in table
+    assert "\ndeconv k3 s2  " in table
+    assert "all: depth 1, width 2, " in table
     stored = sweeps.open(store)
     assert table == sweeps.grid_table(stored) + "\n"
     lines = csv.DictReader(io.StringIO((folder / "table.csv").read_text()))

@@ -56,9 +56,9 @@ def grid_figure(
     """Draws lines and phase ratios over kernel and stride: a row of panels per depth, families and directions beside
     each other.
 
-    Lines are shares of all power but DC; of all power where the former are 0 or 1 throughout a direction, as flat
-    inputs make them. Of other axes with several values the first is drawn, and the title says so. Combinations that are
-    not in the grid are hatched, those without seeds grey.
+    Lines are shares of all power but DC; of all power where half of a direction's configurations with lines have
+    nothing else, as flat inputs make it. Of other axes with several values the first is drawn, and the title says so.
+    Combinations that are not in the grid are hatched, those without seeds grey.
 
     Args:
       dataset: of a sweep over a `Grid`, finished or not.

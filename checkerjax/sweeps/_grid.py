@@ -41,8 +41,8 @@ class Grid:
     """The product of all axes; each is a value or a sequence of values.
 
     A stack has `depth` layers of one family with an activation between them and `channels` coming out. The field is the
-    smallest with two periods of the stack's stride inside what no padding reaches (one, of one layer's stride, for the
-    input gradient of a family that upsamples: it has none to show, and is costly).
+    smallest with two periods of the stack's stride inside what no padding reaches; four periods of 2 for the input
+    gradient of a family that upsamples, whose counts have no period, so that any will do.
 
     Attributes:
       family: "deconv", "resize" (nearest), "resize_linear", "subpixel", or the encoders "conv", "maxpool", "avgpool".
@@ -200,9 +200,9 @@ def _measured(text: str, labels: Mapping[str, Any]) -> dict[str, Any]:
         return {"size": 8 if up else 8 * stride**depth, "periods": (stride,)}
     deep = tuple(stride**i for i in range(1, depth + 1))
     if direction == "gradient":
-        periods = (stride,) if up else deep
+        periods = (2,) if up else deep
         margin = math.ceil(_reach(labels) / periods[-1]) * periods[-1]
-        clear = periods[-1] * (1 if up else 2)
+        clear = 8 if up else 2 * periods[-1]
         return {"size": 2 * margin + clear, "periods": periods, "margin": margin}
     periods = deep if up else (stride,)
     size = stride if up else stride**depth

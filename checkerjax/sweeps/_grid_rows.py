@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from checkerjax.stacks import (
     Upsample,
     parse_stack,
 )
+from checkerjax.stacks import periods as stack_periods
 from checkerjax.sweeps._intervals import Interval, chance_ratio, phase_ratio, ratio_of_sums
 
 if TYPE_CHECKING:
@@ -103,13 +105,14 @@ def _rank(value: float) -> float:
 
 
 def lines_measure(rows: Sequence[GridRow]) -> str:
-    """Which share tells rows apart: that of all power where that of all but DC is 0 or 1 throughout a direction.
+    """Which share tells rows apart: that of all power, where half of a direction's rows with lines have nothing else.
 
-    A flat input comes out periodic: lines are then all there is but DC, or nothing is.
+    A flat input comes out periodic: lines are then all there is but DC, however strong they are.
     """
     for direction in {row.labels.get("direction") for row in rows}:
         shares = [row.line_share.value for row in rows if row.labels.get("direction") == direction]
-        if all(min(share, 1 - share) < 1e-3 for share in shares):
+        some, only = sum(share > 1e-3 for share in shares), sum(share > 1 - 1e-3 for share in shares)
+        if only and 2 * only >= some:
             return "total_share"
     return "line_share"
 
@@ -130,7 +133,7 @@ def short_names(rows: Sequence[GridRow], *, without: Sequence[str] = ()) -> tupl
 
 
 LETTERS = {"kernel": "k", "stride": "s", "depth": "x", "width": "c"}
-ALWAYS = ("family", "kernel", "stride", "depth")  # in every name, also where they are all the same
+ALWAYS = ("family", "kernel", "stride")  # in every name, also where they are all the same
 
 
 def _short(labels: Mapping[str, Any], left_out: Sequence[str]) -> str:
@@ -151,11 +154,14 @@ def _shared(labels: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
         if (axis == "direction" and len(values) > 1) or any(len(v) > 1 for v in values.values()):
             continue
         shared.append(axis)
-        found = {direction: v[0] for direction, v in values.items() if v}
-        if len(set(found.values())) > 1:
-            words.append(f"{axis} " + " and ".join(f"{v} ({d})" for d, v in found.items()))
+        found: dict[Any, list[str]] = {}
+        for direction, v in values.items():
+            for value in v:
+                found.setdefault(value, []).append(direction)
+        if len(found) == 1:
+            words.append(f"{axis} {next(iter(found))}")
         elif found:
-            words.append(f"{axis} {next(iter(found.values()))}")
+            words.append(f"{axis} " + " and ".join(f"{value} ({', '.join(d)})" for value, d in found.items()))
     return shared, words
 
 
@@ -291,10 +297,22 @@ def counted_ratio(described: Mapping[str, Any]) -> float | None:
     if not all(_counts(layer, described.get("initialiser", "lecun")) for layer in layers):
         return None
     size = () if described.get("input") == "latent" else tuple(np.broadcast_to(described["size"], 2).tolist())
+    period = described["periods"][-1]
     try:
-        return unevenness(count(layers, size, backward=backward), described["periods"][-1])
-    except ValueError:  # counts that fit no int64, or a period without paths
+        into, out_of = stack_periods(layers, 2)
+        whole = [math.lcm(own, period) for own in (into if backward else out_of)]
+        counts = count(layers, size, backward=backward)
+        return unevenness(_folded(counts, whole, period), period)
+    except ValueError:  # no period, none that fits the map, counts beyond int64, or none at all
         return None
+
+
+def _folded(counts: np.ndarray, whole: Sequence[int], period: int) -> np.ndarray:
+    """Mean counts of the phases of `period`, from the middle of a map whose own period may be longer."""
+    starts = [(n - length) // 2 for n, length in zip(counts.shape, whole)]
+    middle = counts[tuple(slice(start, start + length) for start, length in zip(starts, whole))]
+    split = [n for length in whole for n in (length // period, period)]
+    return middle.reshape(split).mean((0, 2))
 
 
 def _counts(layer: Any, initialiser: str) -> bool:
