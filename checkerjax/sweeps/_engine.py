@@ -115,9 +115,9 @@ def _waves(plan: Plan, done: np.ndarray, devices: int) -> Iterator[_Wave]:
     """A configuration at a time; with pools, all configurations of the same seeds after each other."""
     mine, workers = plan.shard
     configs, chunks = done.shape
-    left = {
-        i: [c for c in range(chunks) if (c * configs + i) % workers == mine and not done[i, c]] for i in range(configs)
-    }
+    # Shuffled, always in the same way: neighbours in a grid take turns in what makes them long.
+    owners = np.random.default_rng(0).permutation(done.size).reshape(chunks, configs) % workers
+    left = {i: [c for c in range(chunks) if owners[c, i] == mine and not done[i, c]] for i in range(configs)}
     waves = [
         (start, _Wave(i, left[i][start : start + devices]))
         for i in range(configs)
