@@ -139,7 +139,7 @@ def _claim(place: str, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         before = store.read("zarr.json").result()
         if before.state == "missing":
-            if store.list().result():
+            if any(not key.endswith(b".__lock") for key in store.list().result()):  # of another writer, claiming too
                 raise ValueError(f"sweep: {place!r} is not empty and not a sweep; choose another place.")
             text = json.dumps(metadata, indent=1).encode()
             stamp = store.write("zarr.json", text, if_equal=before.stamp.generation).result()
