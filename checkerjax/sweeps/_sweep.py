@@ -111,23 +111,23 @@ def sweep(
 def run_sweep(
     subjects: tuple[Any, ...],
     *,
-    seeds: int | Sequence[int] = 100,
-    base_seed: int = 0,
+    seeds: int | Sequence[int],
+    base_seed: int,
+    store: str | os.PathLike[str] | None,
+    detail: str,
+    shard: tuple[int, int],
+    devices: Sequence[Any] | None,
+    chunk: int | None,
+    draws: str,
+    report: Callable[[int, int], None] | None,
+    stop: Callable[[], bool] | None,
     photographs: np.ndarray | None = None,
-    store: str | os.PathLike[str] | None = None,
-    detail: str | None = None,
-    shard: tuple[int, int] = (0, 1),
-    devices: Sequence[Any] | None = None,
-    chunk: int | None = None,
-    draws: str = "auto",
-    report: Callable[[int, int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
     command: str = "",
     labels: tuple[tuple[str, tuple], ...] = (),
 ) -> xarray.Dataset:
     """`sweep` of subjects that are checked."""
     import_xarray("sweep")
-    whole = one_of("sweep", "detail", detail or "fields", DETAILS) == "fields"
+    whole = one_of("sweep", "detail", detail, DETAILS) == "fields"
     one_of("sweep", "draws", draws, ("auto", *DRAWS))
     numbers, base_seed = as_seeds(seeds), as_seed("base_seed", base_seed)
     draws = _draws(subjects, len(numbers), stored=store is not None) if draws == "auto" else draws
