@@ -16,6 +16,7 @@ from checkerjax.images import _attribution_samples as planes
 from checkerjax.images._attribution import ORIGINS, UNKNOWN, _Case, _origin, attribute
 from checkerjax.images._attribution_entries import LINES, PHASES, Entry
 from checkerjax.images._attribution_others import find_mosaic
+from checkerjax.images._attribution_samples import Samples
 
 SIZE = (256, 320)
 EIGHTHS = (2, 3, 4, 8)
@@ -143,8 +144,12 @@ def test_there_is_no_comb_without_quantisation(rng):
         assert _comb(_decoded(_scene(rng, channels=1), stride, rng)) is None
 
 
+def _cells(plane):
+    return Samples((plane.astype(np.float32),), None).difference_cells((0, 0))
+
+
 def _edges(plane, period):
-    cells = jpeg.difference_cells(plane, (0, 0))
+    cells = _cells(plane)
     assert cells is not None
     return jpeg.edge_share(cells, period)
 
@@ -160,7 +165,7 @@ def test_steps_between_blocks_explain_constant_blocks_and_not_other_patterns(rng
         other = rng.normal(size=SIZE) * contrast
         edges = _edges(other, period)
         assert edges.share < 0.5
-    assert jpeg.difference_cells(blocks[:96], (0, 0)) is None  # too small to say
+    assert _cells(blocks[:96]) is None  # too small to say
 
 
 @pytest.mark.parametrize("quality", [40, 60])
@@ -348,3 +353,11 @@ def test_bad_input_is_refused(scene):
     with pytest.raises(TypeError, match=r"attribute: picture must have a real dtype; got complex128\."):
         attribute(report, scene.astype(complex))
     assert attribute(dataclasses.replace(report, found=()), scene) == ()
+
+
+def test_samples_far_beyond_white_are_attributed(rng):
+    """Their DCT coefficients are beyond every integer that bins are counted in."""
+    samples = rng.integers(-(2**30), 2**30, size=(128, 130, 3)).astype(np.int32)
+    samples[::2] //= 2
+    found = attribute(measure(samples), samples, full_scale=1.0)
+    assert [(a.period, a.origin) for a in found] == [(2, UNKNOWN)]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import math
 import os
 import platform
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import scipy
 from checkerjax import __version__
 from checkerjax.cli._measure_files import CsvTable, JsonDocument, whole_file
 from checkerjax.cli._measure_pictures import Collected, Measured, Settings, collect, level_of
+from checkerjax.cli._measure_processes import prepared
 from checkerjax.cli._measure_table import printable, report
 from checkerjax.cli._signals import finish_on_signals
 from checkerjax.images import Unreadable, compare, find_files
@@ -29,18 +28,15 @@ if TYPE_CHECKING:
     from checkerjax.images import ComparisonReport
 
 INTERRUPTED = 130
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def run(options: argparse.Namespace) -> int:
     """Measures, writes, prints; 1 where --fail-above says so, 130 where a signal ended it early."""
     settings = _settings(options)
     _check_places(options)
-    _keep_freed_memory()
     comparison, reference = None, None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file is said in one line
+        stack.enter_context(prepared())
         stop = stack.enter_context(finish_on_signals())
         document, sinks = _sinks(options, stack)
         if options.reference:
@@ -132,17 +128,6 @@ def _check_places(options: argparse.Namespace) -> None:
         raise OSError(f"measure: cannot make the folder {options.figures!r}: {error.strerror}.") from error
     if not os.access(options.figures, os.W_OK | os.X_OK):
         raise OSError(f"measure: cannot write into the folder {options.figures!r}: Permission denied.")
-
-
-def _keep_freed_memory() -> None:
-    """Asks glibc to keep the memory of freed arrays, of up to 256 MB, for the next picture.
-
-    By default it goes back to the system, and the pages that come instead have to be cleared: a quarter of the time.
-    """
-    with contextlib.suppress(Exception):  # other systems have no such call
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, 2**25)  # the largest that is allowed
-        mallopt(_TRIM_THRESHOLD, 2**28)
 
 
 def _sinks(options: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[JsonDocument | None, list[Any]]:

@@ -1,4 +1,4 @@
-"""Files to reports: decoded by some threads, measured by others, a few in hand at a time."""
+"""Files to reports: by threads that decode and others that measure, or by processes; a few in hand at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import pathlib
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from checkerjax.cli._measure_processes import processes
 from checkerjax.images import (
     Attribution,
     FolderReport,
@@ -27,7 +30,8 @@ from checkerjax.images import (
 )
 
 LAYOUTS = {1: "HC", 2: "HWC", 3: "DHWC"}
-AHEAD = 2  # pictures in hand for each thread
+AHEAD = 2  # pictures in hand for each thread or process
+MANY = 128  # files, from which on processes are worth the second that they take to start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,25 +132,44 @@ def collect(
 
 
 def _measured(
-    files: Iterable[pathlib.Path], settings: Settings, stop: Callable[[], bool]
+    files: Sequence[pathlib.Path], settings: Settings, stop: Callable[[], bool]
 ) -> Generator[Measured | Unreadable, None, None]:
     """In the order of the files. After `stop` only what is in hand is finished."""
-    pending: collections.deque[Unreadable | concurrent.futures.Future[Measured | Unreadable]] = collections.deque()
+    worth_it = settings.workers > 1 and len(files) >= MANY and bool(sys.executable)
+    # A file of arrays may hold any number of pictures, which are best taken one at a time.
+    if worth_it and not any(path.suffix.lower() in (".npy", ".npz") for path in files):
+        task = functools.partial(_measure_file, settings=settings)
+        with processes(settings.workers, task) as ask:
+            yield from _each(files, ask, settings.workers, stop)
+        return
     reading = read_images(files, axes=settings.axes, full_scale=settings.full_scale, workers=settings.workers)
-    with contextlib.closing(reading), concurrent.futures.ThreadPoolExecutor(settings.workers) as pool:
-        for item in reading:
-            pending.append(item if isinstance(item, Unreadable) else pool.submit(measure_one, item, settings))
+    with contextlib.closing(reading):
+        yield from _each(reading, lambda item: [_measure_read(item, settings)], settings.workers, stop)
+
+
+def _each(
+    items: Iterable[Any], work: Callable[[Any], list[Measured | Unreadable]], threads: int, stop: Callable[[], bool]
+) -> Generator[Measured | Unreadable, None, None]:
+    pending: collections.deque[concurrent.futures.Future[list[Measured | Unreadable]]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            pending.append(pool.submit(work, item))
             del item  # its pixels are not to outlive the measurement
-            if len(pending) > AHEAD * settings.workers:
-                yield _result(pending.popleft())
+            if len(pending) > AHEAD * threads:
+                yield from pending.popleft().result()
             if stop():
                 break
         while pending:
-            yield _result(pending.popleft())
+            yield from pending.popleft().result()
 
 
-def _result(item: Unreadable | concurrent.futures.Future[Measured | Unreadable]) -> Measured | Unreadable:
-    return item if isinstance(item, Unreadable) else item.result()
+def _measure_file(path: pathlib.Path, settings: Settings) -> list[Measured | Unreadable]:
+    reading = read_images([path], axes=settings.axes, full_scale=settings.full_scale, workers=1)
+    return [_measure_read(item, settings) for item in reading]
+
+
+def _measure_read(item: Picture | Unreadable, settings: Settings) -> Measured | Unreadable:
+    return item if isinstance(item, Unreadable) else measure_one(item, settings)
 
 
 def measure_one(picture: Picture, settings: Settings) -> Measured | Unreadable:

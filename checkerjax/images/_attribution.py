@@ -66,7 +66,7 @@ class _Case:
     @functools.cached_property
     def differences(self) -> Any:
         """Those of luminance, whose phase powers the report has."""
-        return jpeg.difference_cells(self.samples.luma, self.comb.offset if self.comb is not None else (0, 0))
+        return self.samples.difference_cells(self.comb.offset if self.comb is not None else (0, 0))
 
     def _edges(self, period: int) -> jpeg.Edges | None:
         return None if self.differences is None else jpeg.edge_share(self.differences, period)
@@ -252,7 +252,7 @@ def _scan_lines(case: _Case, entry: Entry) -> tuple[str, str] | None:
 
 
 def _border(case: _Case, entry: Entry) -> tuple[str, str] | None:
-    if case.comb is not None and 2 * jpeg.BLOCK % entry.period == 0:
+    if 2 * jpeg.BLOCK % entry.period == 0 and case.comb is not None:
         return None  # what is weak may have been quantised away inside
     found = case.border(entry.strongest, entry.period, entry.statistic == LINES)
     if found is None:

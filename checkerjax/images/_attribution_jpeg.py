@@ -14,18 +14,17 @@ import scipy.fft
 from scipy import special
 
 from checkerjax.images._attribution_samples import (
+    BLOCK,
+    CELL,
     Samples,
     cell_folds,
     clipped,
     common_power,
-    even_cells,
     line_amplitudes,
     primitive_lines,
     second_difference,
 )
 
-BLOCK = 8
-CELL, FEWEST_CELLS = 32, 3  # side of the cells that blocks are averaged in, and how many an axis must have
 FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
 LONGEST_STEP = 40
 BINS_PER_UNIT, RANGE = 8, 128  # of the histogram of coefficients
@@ -70,7 +69,7 @@ def find_comb(samples: Samples) -> Comb | None:
     corner = _comb(luma, (0, 0))
     if corner is not None:
         return corner
-    both = difference_cells(luma, (0, 0))
+    both = samples.difference_cells((0, 0))
     if both is None:
         return None
     profiles = [cells.mean((0, 1, 3 - axis)) for axis, cells in enumerate(both)]
@@ -100,9 +99,9 @@ def _histogram(luma: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
     down = _dct() @ inner.reshape(rows, BLOCK, columns * BLOCK)
     both = down.reshape(rows, len(_dct()), columns, BLOCK) @ _dct().T
     magnitudes = np.stack([both[:, k, :, m] for k, m in FREQUENCIES])
-    bins = (np.abs(magnitudes) * np.float32(BINS_PER_UNIT) + np.float32(0.5)).astype(np.int32)
     size = RANGE * BINS_PER_UNIT
-    np.minimum(bins, size, out=bins)  # the last bin is dropped
+    scaled = np.abs(magnitudes, out=magnitudes) * np.float32(BINS_PER_UNIT) + np.float32(0.5)
+    bins = np.minimum(scaled, np.float32(size), out=scaled).astype(np.int32)  # the last bin is dropped
     bins += np.arange(len(FREQUENCIES), dtype=np.int32)[:, None, None] * np.int32(size + 1)
     counts = np.bincount(bins.ravel(), minlength=len(FREQUENCIES) * (size + 1))
     return counts.reshape(len(FREQUENCIES), size + 1)[:, :-1].astype(np.float32)
@@ -126,19 +125,8 @@ def _cosines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return beyond.astype(np.float32), cosine.astype(np.float32), half.astype(np.float32)
 
 
-def difference_cells(plane: np.ndarray, offset: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Folds by a block of the magnitudes of first differences along both axes, over each cell's mean magnitude.
-
-    Each is `[R, C, 8, 8]`; None in pictures of too few cells.
-    """
-    if min(n - o for n, o in zip(plane.shape, offset)) < FEWEST_CELLS * CELL + 1:
-        return None
-    first, second = (cell_folds(clipped(np.abs(np.diff(plane, axis=axis))), BLOCK, CELL, offset) for axis in (0, 1))
-    return even_cells(first, first.mean((2, 3))), even_cells(second, second.mean((2, 3)))
-
-
 def edge_share(both: tuple[np.ndarray, np.ndarray], period: int) -> Edges:
-    """How much of a period's power in `difference_cells` is at block edges."""
+    """How much of a period's power in `Samples.difference_cells` is at block edges."""
     lines = primitive_lines(BLOCK, period)
     powers, excess = [], []
     for axis, cells in enumerate(both):

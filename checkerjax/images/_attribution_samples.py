@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
+from checkerjax.images._detector_planes import apart
+from checkerjax.images._detector_planes import second_difference as both_second_differences
 from checkerjax.images._picture import FULL_SCALES, Picture
 
+BLOCK = 8  # of JPEG
+CELL, FEWEST_CELLS = 32, 3  # side of the cells that blocks are averaged in, and how many an axis must have
 CLIP = 1.5  # times the mean magnitude: what a single edge may add to a fold
 FAINT = 0.1  # of the mean magnitude, added to that of each cell
 
@@ -22,6 +26,7 @@ class Samples:
         self.channels = channels
         self.picture = picture
         self.laplacian = functools.cache(lambda name: clipped(laplacian(self.plane(name))))
+        self.difference_cells = functools.cache(functools.partial(_difference_cells, self))
 
     @functools.cached_property
     def luma(self) -> np.ndarray:
@@ -29,7 +34,10 @@ class Samples:
         if len(self.channels) == 1:
             return self.channels[0]
         red, green, blue = self.channels
-        return np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+        luma = np.float32(0.299) * red
+        luma += np.float32(0.587) * green
+        luma += np.float32(0.114) * blue
+        return luma
 
     @functools.cached_property
     def chroma(self) -> tuple[np.ndarray, np.ndarray]:
@@ -60,8 +68,8 @@ def as_samples(op: str, report_size: tuple[int, ...], picture: Any, full_scale: 
         return None
     white = float(given.full_scale) if given is not None else _white(op, array.dtype, full_scale)
     scale = np.float32(255 / white)
-    channels = [array[..., c].astype(np.float32) for c in range(array.shape[-1])]
-    return Samples(tuple(channels if scale == 1 else (c * scale for c in channels)), given)
+    channels = apart(array).astype(np.float32)
+    return Samples(tuple(channels if scale == 1 else channels * scale), given)
 
 
 def _real_array(op: str, picture: Any) -> np.ndarray:
@@ -88,6 +96,24 @@ def _white(op: str, dtype: np.dtype, full_scale: float | None) -> float:
     if dtype.name not in FULL_SCALES:
         raise ValueError(f"{op}: {dtype} samples have no stated range; got full_scale=None. Give the value of white.")
     return FULL_SCALES[dtype.name]
+
+
+def _difference_cells(samples: Samples, offset: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Folds by a block of the magnitudes of first differences along both axes, over each cell's mean magnitude.
+
+    Each is `[R, C, 8, 8]`; None in pictures of too few cells.
+    """
+    luma = samples.luma
+    if min(n - o for n, o in zip(luma.shape, offset)) < FEWEST_CELLS * CELL + 1:
+        return None
+    folds = []
+    for axis in (0, 1):
+        magnitudes = np.diff(luma, axis=axis)
+        np.abs(magnitudes, out=magnitudes)
+        np.minimum(magnitudes, np.float32(CLIP) * magnitudes.mean(dtype=np.float32), out=magnitudes)
+        folds.append(cell_folds(magnitudes, BLOCK, CELL, offset))
+    first, second = folds
+    return even_cells(first, first.mean((2, 3))), even_cells(second, second.mean((2, 3)))
 
 
 def clipped(differences: np.ndarray) -> np.ndarray:
@@ -146,4 +172,4 @@ def second_difference(x: np.ndarray, axis: int) -> np.ndarray:
 
 def laplacian(x: np.ndarray) -> np.ndarray:
     """The sum of both second differences, without a border of one sample."""
-    return second_difference(x, 0)[:, 1:-1] + second_difference(x, 1)[1:-1]
+    return both_second_differences(x)[1:-1, 1:-1]

@@ -11,7 +11,7 @@ import numpy as np
 
 from checkerjax._checks import as_int
 from checkerjax.images._detector import measure
-from checkerjax.images._detector_sums import QUANTILES, FolderPeriod, PeriodSums, spread_below
+from checkerjax.images._detector_sums import QUANTILES, FolderPeriod, PeriodSums, over_planes, spread_below
 from checkerjax.images._null import sidak
 from checkerjax.images._report import GridReport
 
@@ -163,8 +163,10 @@ def combine(reports: Iterable[GridReport], *, alpha: float = 0.01) -> FolderRepo
         ranks.add(len(report.size))
         if len(ranks) > 1:
             raise ValueError("combine: reports must be of one rank; got signals, pictures or volumes together.")
+        lines, phases = over_planes(report.lines), over_planes(report.phase_lines)
         for result in report.periods:
-            sums.setdefault(result.period, PeriodSums()).add(report, result.period)
+            found = result.period in report.found
+            sums.setdefault(result.period, PeriodSums()).add(result, found, lines, phases)
     if not count:
         raise ValueError("combine: there must be at least one report; got none.")
     trials = 2 * len(sums)

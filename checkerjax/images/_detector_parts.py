@@ -23,28 +23,40 @@ class Piece(NamedTuple):
     pattern: np.ndarray  # [n, ndim], offsets of the bins
     bins: np.ndarray  # indices into the half spectrum
     valid: np.ndarray  # clear of DC
-    tilt: np.ndarray  # [L, n, K]
     floor_dof: np.ndarray  # [L]
 
 
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+class Parts(NamedTuple):
+    """Lines `[L]` in parts `[A]`, parts in groups `[G]` of one period, and these in periods `[P]`, all in order."""
+
+    of_line: np.ndarray  # [L]
+    count: np.ndarray  # [A], lines
+    inflation: np.ndarray  # [A], variance of the pooled sum over that of independent lines
+    groups: tuple[tuple[int, int], ...]  # [G], period and group
+    first: np.ndarray  # [G], index of a group's first part
+    size: np.ndarray  # [G], parts
+    first_group: np.ndarray  # [P]
+    groups_of: np.ndarray  # [P], number of groups
 
 
 def split_parts(pieces: list[tuple[int, int, float, int]]) -> Parts:
-    """Part of each line `[L]`; period, group, count and inflation of each part `[A]`.
+    """The parts of groups of lines: their period, group, inflation and number of lines.
 
-    `pieces` are period, group, inflation and number of lines. Large ones are dealt out in turn, so that the lines of a
-    part are far from each other.
+    Large ones are dealt out in turn, so that the lines of a part are far from each other.
     """
-    part, period, group, count, inflation = [], [], [], [], []
-    for p, g, inflated, lines in pieces:
-        number = -(-lines // PART)
-        part.append(len(period) + np.arange(lines) % number)
-        period += [p] * number
-        group += [g] * number
+    part, count, inflation = [], [], []
+    sizes = [-(-lines // PART) for *_, lines in pieces]
+    for number, (_, _, inflated, lines) in zip(sizes, pieces):
+        part.append(len(count) + np.arange(lines) % number)
         count += [len(range(i, lines, number)) for i in range(number)]
         inflation += [inflated if number == 1 else 1.0] * number
-    return np.concatenate(part), np.array(period), np.array(group), np.array(count), np.array(inflation)
+    groups = tuple((period, group) for period, group, _, _ in pieces)
+    _, first_group, groups_of = np.unique([period for period, _ in groups], return_index=True, return_counts=True)
+    first = np.cumsum([0, *sizes[:-1]])
+    return Parts(
+        np.concatenate(part), np.array(count), np.array(inflation), groups, first, np.array(sizes), first_group,
+        groups_of,
+    )  # fmt: skip
 
 
 def shared_floors(size: tuple[int, ...], piece: Piece) -> float:

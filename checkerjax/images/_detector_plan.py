@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from checkerjax.images._detector_parts import Piece, shared_floors, split_parts
+from checkerjax.images._detector_parts import Parts, Piece, shared_floors, split_parts
 from checkerjax.images._null import HANN_OVERLAP, hann_overlap
 
 LOBE = 2  # half-width of a Hann window's main lobe, in bins
@@ -32,17 +32,15 @@ class Plan(NamedTuple):
     period: np.ndarray  # [L]
     group: np.ndarray  # [L], the axis of a line on an axis, or ndim
     line_dof: np.ndarray  # [L]
-    bins: np.ndarray  # [L, n], indices into the flattened half spectrum
+    places: np.ndarray  # [U], indices into the flattened half spectrum: every bin of a floor once
+    bins: np.ndarray  # [L, n], indices into places
     weight: np.ndarray  # [L, n], float32, 1 over the number of bins
     floor_dof: np.ndarray  # [L], for a picture of even contrast
-    tilt: np.ndarray  # [K, L, n], float32: `smooth_basis` at the line less that at its bins
+    basis: np.ndarray  # [K, U], float32: `smooth_basis` at the places
+    line_basis: np.ndarray  # [K, L], at the lines
     offsets: tuple[tuple[np.ndarray, np.ndarray], ...]  # patterns of offsets: difference [D, ndim], count [D]
     pattern: np.ndarray  # [L], index into offsets
-    part: np.ndarray  # [L], index of the part that a line is pooled in, of the parts `[A]` of groups
-    part_period: np.ndarray  # [A]
-    part_group: np.ndarray  # [A]
-    part_count: np.ndarray  # [A]
-    inflation: np.ndarray  # [A], variance of the pooled sum over that of independent lines
+    parts: Parts
     folds: tuple[tuple[int, np.ndarray, np.ndarray], ...]  # (Q, lines, their indices in a fold by Q)
     shared_folds: tuple[tuple[int, tuple[int, ...]], ...]  # (a common multiple, the Q whose folds come from its fold)
 
@@ -65,21 +63,19 @@ def make_plan(size: tuple[int, ...], periods: tuple[int, ...]) -> Plan:
     order = {key: i for i, key in enumerate(patterns)}
     counts = [len(piece.frequency) for piece in pieces]
     bins, weight = _pad([np.where(piece.valid, piece.bins, -1) for piece in pieces])
-    tilt = np.concatenate([_wide(piece.tilt, bins.shape[1], 0.0) for piece in pieces])
+    places, bins = np.unique(bins, return_inverse=True)
     frequency = np.concatenate([piece.frequency for piece in pieces])
     period = np.repeat([piece.period for piece in pieces], counts)
-    part, part_period, part_group, part_count, inflation = split_parts(
-        [(p.period, p.group, shared_floors(size, p), len(p.frequency)) for p in pieces]
-    )
+    parts = split_parts([(p.period, p.group, shared_floors(size, p), len(p.frequency)) for p in pieces])
     folds = _folds(periods, frequency, period)
     return Plan(
         size, periods, frequency - np.round(frequency - 1e-9), period,
-        np.repeat([piece.group for piece in pieces], counts), _line_dof(size, frequency), bins, weight,
-        np.concatenate([piece.floor_dof for piece in pieces]),
-        np.ascontiguousarray(np.moveaxis(tilt, -1, 0), np.float32),
+        np.repeat([piece.group for piece in pieces], counts), _line_dof(size, frequency), places,
+        bins.reshape(weight.shape).astype(np.int32), weight, np.concatenate([piece.floor_dof for piece in pieces]),
+        _basis_of(size, _half_frequency(size, places)), _basis_of(size, frequency),
         tuple(_differences(pattern) for pattern in patterns.values()),
-        np.repeat([order[piece.pattern.tobytes()] for piece in pieces], counts), part, part_period, part_group,
-        part_count, inflation, folds, _shared_folds([q for q, _, _ in folds], min(size)),
+        np.repeat([order[piece.pattern.tobytes()] for piece in pieces], counts), parts, folds,
+        _shared_folds([q for q, _, _ in folds], min(size)),
     )  # fmt: skip
 
 
@@ -90,9 +86,9 @@ def _pieces(size: tuple[int, ...], period: int) -> Iterator[Piece]:
     for group in np.unique(groups).tolist():
         frequency = multiples[groups == group] / period
         pattern = floor_pattern(size, period, group)
-        bins, valid, tilt = _floor_bins(size, frequency, pattern)
+        bins, valid = _floor_bins(size, frequency, pattern)
         floor_dof = _floor_dof(size, frequency, pattern) * valid.mean(1)
-        yield Piece(period, group, frequency, pattern, bins, valid, tilt, floor_dof)
+        yield Piece(period, group, frequency, pattern, half_index(size, bins), valid, floor_dof)
 
 
 def half_lines(period: int, ndim: int) -> np.ndarray:
@@ -131,23 +127,28 @@ def _ladder(spacing: float, reach: int) -> tuple[int, ...]:
     return tuple(range(-reach + (reach % 2 == 0 and step == 2), reach + 1, step))
 
 
-def _floor_bins(
-    size: tuple[int, ...], frequency: np.ndarray, pattern: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices into the half spectrum, `[L, n]`, whether they are clear of DC, and the tilt of the smooth basis."""
+def _floor_bins(size: tuple[int, ...], frequency: np.ndarray, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bins of the whole spectrum `[L, n, ndim]`, and whether they are clear of DC."""
     bins = np.round(frequency * size).astype(int)[:, None] + pattern
     centred = bins - np.array(size) * np.round(bins / np.array(size)).astype(int)
-    valid = np.asarray((np.abs(centred) > LOBE).any(-1))
-    at = np.where(valid[..., None], bins / np.array(size), 0.5)
-    return half_index(size, bins), valid, smooth_basis(size, frequency)[:, None] - smooth_basis(size, at)
+    return bins, np.asarray((np.abs(centred) > LOBE).any(-1))
 
 
 def floor_of(size: tuple[int, ...], frequency: np.ndarray, pattern: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Floor bins `[L, n]`, their weights, their tilt, and the degrees of freedom of lines and floors, `[L]`."""
-    bins, valid, tilt = _floor_bins(size, frequency, pattern)
+    """Floor bins `[L, n]`, their weights, their tilt, and the degrees of freedom of lines and floors, `[L]`.
+
+    The tilt is the smooth basis at the line less that at the bin, `[L, n, K]`.
+    """
+    bins, valid = _floor_bins(size, frequency, pattern)
     weight = (valid / np.maximum(valid.sum(1, keepdims=True), 1)).astype(np.float32)
+    at = np.where(valid[..., None], bins / np.array(size), 0.5)
+    tilt = smooth_basis(size, frequency)[:, None] - smooth_basis(size, at)
     floor_dof = _floor_dof(size, frequency, pattern) * valid.mean(1)
-    return bins, weight, tilt.astype(np.float32), _line_dof(size, frequency), floor_dof
+    return half_index(size, bins), weight, tilt.astype(np.float32), _line_dof(size, frequency), floor_dof
+
+
+def _basis_of(size: tuple[int, ...], frequency: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(smooth_basis(size, frequency).T, np.float32)
 
 
 def smooth_basis(size: tuple[int, ...], frequency: np.ndarray) -> np.ndarray:
@@ -175,6 +176,12 @@ def half_index(size: tuple[int, ...], bins: np.ndarray) -> np.ndarray:
     mirrored = bins[..., -1:] > size[-1] // 2
     bins = np.where(mirrored, -bins % np.array(size), bins)
     return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(bins, -1, 0)), half_shape(size)))
+
+
+def _half_frequency(size: tuple[int, ...], places: np.ndarray) -> np.ndarray:
+    """Frequencies of places in the flattened half spectrum, `[..., ndim]`; 1/2 for DC, which has no logarithm."""
+    bins = np.stack(np.unravel_index(places, half_shape(size)), axis=-1)
+    return np.where((places == 0)[..., None], 0.5, bins / np.array(size))
 
 
 def half_shape(size: tuple[int, ...]) -> tuple[int, ...]:
@@ -231,17 +238,12 @@ def _floor_dof(size: tuple[int, ...], frequency: np.ndarray, pattern: np.ndarray
 
 
 def _pad(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths, -1 where invalid, as one array of indices and one of weights."""
+    """Rows of different lengths, -1 where invalid, as one array of indices (0 there) and one of weights."""
     width = max(part.shape[1] for part in parts)
-    bins = np.concatenate([_wide(part, width, -1) for part in parts])
+    bins = np.concatenate([np.pad(part, [(0, 0), (0, width - part.shape[1])], constant_values=-1) for part in parts])
     valid = bins >= 0
     weight = valid / np.maximum(valid.sum(1, keepdims=True), 1)
-    return np.maximum(bins, 0).astype(np.int32), weight.astype(np.float32)
-
-
-def _wide(part: np.ndarray, width: int, filler: float) -> np.ndarray:
-    edges = [(0, width - part.shape[1]) if axis == 1 else (0, 0) for axis in range(part.ndim)]
-    return np.pad(part, edges, constant_values=filler)
+    return np.maximum(bins, 0), weight.astype(np.float32)
 
 
 def _folds(periods: tuple[int, ...], frequency: np.ndarray, period: np.ndarray) -> tuple:

@@ -101,7 +101,7 @@ def split_planes(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     Three channels are taken as R, G, B and give luminance and two colour differences (Ohta, Kanade and Sakai 1980);
     other numbers of channels give the principal components of their second differences.
     """
-    channels = [_single(array[..., c]) for c in range(array.shape[-1])]
+    channels = [_single(channel) for channel in apart(array)]
     if len(channels) == 1:
         return [("grey", channels[0])]
     if len(channels) == 3:
@@ -118,6 +118,11 @@ def split_planes(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(f"component {i}", np.asarray(plane)) for i, plane in enumerate(mixed)]
 
 
+def apart(array: np.ndarray) -> np.ndarray:
+    """Channels one after the other in memory, of the array's dtype: sorting small values is less work."""
+    return np.ascontiguousarray(np.moveaxis(array, -1, 0))
+
+
 def _single(channel: np.ndarray) -> np.ndarray:
     """A channel in float32, less its mean where float32 could not hold what varies around a large one."""
     if channel.dtype.itemsize > 2 and channel.dtype != np.float32:
@@ -132,34 +137,48 @@ def filtered(name: str, pixels: np.ndarray, box: int) -> Plane | None:
     second = second_difference(pixels)
     energy = np.square(second)
     mean = float(energy.mean())
-    if mean <= NEGLIGIBLE * float(np.square(pixels).mean(dtype=np.float64)):
+    if mean <= NEGLIGIBLE * float(np.square(pixels).mean()):
         return None
     faint = FAINT**2 * mean
-    local = local_mean(energy, box)
-    local += np.float32(faint)
-    gain = np.sqrt(local)
+    gain = local_mean(energy, box)
+    gain += np.float32(faint)
+    np.sqrt(gain, out=gain)
     np.reciprocal(gain, out=gain)
-    return Plane(name, pixels, second, gain, faint)
+    return Plane(name, pixels, second, _extended(gain, box, energy), faint)
 
 
 def second_difference(x: np.ndarray) -> np.ndarray:
     """Sum over axes of 2 x[n] - x[n-1] - x[n+1], zero on the border; its gain is sum 4 sin^2(pi f)."""
-    whole = np.zeros_like(x)
-    inner = (slice(1, -1),) * x.ndim
-    out = whole[inner]
-    np.multiply(x[inner], np.float32(2 * x.ndim), out=out)
-    for axis in range(x.ndim):
-        for part in (slice(None, -2), slice(2, None)):
-            out -= x[(*inner[:axis], part, *inner[axis + 1 :])]
-    return whole
+    whole = np.empty(x.shape, x.dtype)
+    flat, steps = np.ravel(x), _steps(x.shape)
+    first, last = steps[0], flat.size - steps[0]  # whole rows: what runs over their ends is on the border
+    out = whole.reshape(-1)[first:last]
+    np.multiply(flat[first:last], np.float32(2 * x.ndim), out=out)
+    for step in steps:
+        out -= flat[first - step : last - step]
+        out -= flat[first + step : last + step]
+    return _without_border(whole)
 
 
 def cross_difference(x: np.ndarray) -> np.ndarray:
     """First difference along every axis in turn, zero on the border; at the samples of `second_difference`."""
-    out = x[(slice(1, None),) * x.ndim]
+    whole = np.empty(x.shape, x.dtype)
+    out = np.ravel(x)
+    for step in _steps(x.shape):
+        out = out[step:] - out[:-step]
+    whole.reshape(-1)[: out.size] = out
+    return _without_border(whole)
+
+
+def _steps(shape: tuple[int, ...]) -> list[int]:
+    """How far neighbours along each axis are apart in memory; one long row is faster than many short ones."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _without_border(x: np.ndarray) -> np.ndarray:
     for axis in range(x.ndim):
-        out = np.diff(out, axis=axis)
-    return np.pad(out, 1)
+        x[(slice(None),) * axis + ([0, -1],)] = 0
+    return x
 
 
 def box_width(size: tuple[int, ...], longest: int) -> int:
@@ -168,18 +187,25 @@ def box_width(size: tuple[int, ...], longest: int) -> int:
 
 
 def local_mean(x: np.ndarray, width: int) -> np.ndarray:
-    """Mean under a triangle, two boxes of a power of two samples; near borders, that of the nearest whole triangle.
+    """Mean under a triangle, two boxes of a power of two samples, where it is inside: `width` less on every side.
 
     One box would do for the lines, but its transform has lobes of both signs, which would show in the phase powers.
     """
-    inner = x[(slice(1, -1),) * x.ndim]
-    spare = (np.empty(inner.size, x.dtype), np.empty(inner.size, x.dtype))  # fresh memory costs more than the sums
-    for axis in range(x.ndim):
-        for step in [2**i for i in range(int(math.log2(width)))] * 2:
-            low, high = [slice(None)] * x.ndim, [slice(None)] * x.ndim
-            low[axis], high[axis] = slice(None, -step), slice(step, None)
-            shorter = inner[tuple(low)]
+    sums, spare = np.ravel(x), (np.empty(x.size, x.dtype), np.empty(x.size, x.dtype))
+    for step in _steps(x.shape):
+        for apart in [step * 2**i for i in range(int(math.log2(width)))] * 2:
             spare = spare[::-1]
-            inner = np.add(shorter, inner[tuple(high)], out=spare[0][: shorter.size].reshape(shorter.shape))
-    inner *= np.float32(1 / width ** (2 * x.ndim))
-    return np.pad(inner, [(width, x.shape[a] - inner.shape[a] - width) for a in range(x.ndim)], mode="edge")
+            sums = np.add(sums[:-apart], sums[apart:], out=spare[0][: sums.size - apart])
+    # Sums begin at their first sample. Those of the last rows are short of samples, and none of them is inside.
+    inside = spare[0].reshape(x.shape)[tuple(slice(1, n - 2 * width + 1) for n in x.shape)]
+    return inside * np.float32(1 / width ** (2 * x.ndim))
+
+
+def _extended(inside: np.ndarray, margin: int, out: np.ndarray) -> np.ndarray:
+    """`inside` with its outermost samples repeated, in the memory of `out`."""
+    out[tuple(slice(margin, -margin) for _ in out.shape)] = inside
+    for axis in range(out.ndim):
+        before = (slice(None),) * axis
+        out[(*before, slice(margin))] = out[(*before, slice(margin, margin + 1))]
+        out[(*before, slice(-margin, None))] = out[(*before, slice(-margin - 1, -margin))]
+    return out

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 from checkerjax.images._detector_plan import Plan
-from checkerjax.images._null import SMALLEST, chi_squared, sidak
+from checkerjax.images._null import SMALLEST, chi_squared, sidak_each
 
 
 def pooled_p(plan: Plan, p: np.ndarray) -> np.ndarray:
@@ -16,24 +16,18 @@ def pooled_p(plan: Plan, p: np.ndarray) -> np.ndarray:
     Lines that share floor bins make the sum vary more; it is then taken for a multiple of a chi-squared variable of the
     same mean and variance.
     """
-    parts = len(plan.part_count)
-    sums = np.stack([np.bincount(plan.part, row, parts) for row in chi_squared(p, 1)])
-    return np.clip(special.chdtrc(plan.part_count / plan.inflation, sums / plan.inflation), SMALLEST, 1.0)
+    parts = plan.parts
+    sums = np.stack([np.bincount(parts.of_line, row, len(parts.count)) for row in chi_squared(p, 1)])
+    return np.clip(special.chdtrc(parts.count / parts.inflation, sums / parts.inflation), SMALLEST, 1.0)
 
 
-def group_p(plan: Plan, pooled: np.ndarray) -> dict[tuple[int, int], float]:
-    """p of each period and group: the smallest of its parts in all planes, corrected for their number."""
-    owners = zip(plan.part_period.tolist(), plan.part_group.tolist())
-    least: dict[tuple[int, int], list[float]] = {}
-    for owner, p in zip(owners, pooled.min(0).tolist()):
-        least.setdefault(owner, []).append(p)
-    return {owner: sidak(min(ps), len(ps) * len(pooled)) for owner, ps in least.items()}
+def group_p(plan: Plan, p: np.ndarray) -> np.ndarray:
+    """p of each group from those of lines: the smallest of its parts in all planes, corrected for their number."""
+    pooled = pooled_p(plan, p)
+    return sidak_each(np.minimum.reduceat(pooled.min(0), plan.parts.first), plan.parts.size * len(pooled))
 
 
-def period_p(plan: Plan, p: np.ndarray) -> list[float]:
-    """p of each period from those of lines, `[planes, L]`: the smallest of its groups, corrected for their number."""
-    groups = group_p(plan, pooled_p(plan, p))
-    found: dict[int, list[float]] = {period: [] for period in plan.periods}
-    for (period, _), value in groups.items():
-        found[period].append(value)
-    return [sidak(min(ps), len(ps)) for ps in found.values()]
+def period_p(plan: Plan, groups: np.ndarray) -> list[float]:
+    """p of each period: the smallest of its groups, corrected for their number."""
+    least = np.minimum.reduceat(groups, plan.parts.first_group)
+    return sidak_each(least, plan.parts.groups_of).tolist()

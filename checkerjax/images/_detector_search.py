@@ -6,16 +6,25 @@ of other periods. So each period is reported as it stood when its turn came, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from checkerjax.images._detector_lines import PlaneLines, Spectrum, evenness, fold_all, measure_lines
-from checkerjax.images._detector_phases import magnitude, without_pattern
+from checkerjax.images._detector_lines import (
+    Folds,
+    PlaneLines,
+    Spectrum,
+    evenness,
+    fold,
+    fold_all,
+    fold_from,
+    measure_lines,
+)
+from checkerjax.images._detector_phases import magnitude, take_out
 from checkerjax.images._detector_plan import Plan
 from checkerjax.images._detector_planes import Plane, cross_difference
-from checkerjax.images._detector_pooling import period_p
+from checkerjax.images._detector_pooling import group_p, period_p
 from checkerjax.images._null import sidak, window
 
 
@@ -33,69 +42,58 @@ class Outcome(NamedTuple):
     phases: Found
     share: np.ndarray  # of the degrees of freedom, by pattern, in the first plane
     spectrum: Spectrum  # of the first plane, with all its lines
-    phase_folds: dict[int, np.ndarray]  # windowed second moments of the first plane, summed by phase
-    contrast: float  # windowed sum of the magnitudes: the scale of phase power
+    phase_folds: Folds  # windowed second moments of the first plane
+    contrast: float  # windowed mean of the magnitudes: the scale of phase power
+    scales: np.ndarray  # [planes], 1 over the windowed sum of the gain
 
 
 def search(plan: Plan, planes: Sequence[Plane], alpha: float) -> Outcome:
     """Lines in all planes, phase powers in the first."""
-    shares = [evenness(plan, plane.gain, plane.faint) for plane in planes]
-    fields = [plane.second * plane.gain for plane in planes]
-    gains = [plane.gain for plane in planes]
-
-    def less(period: int) -> None:
-        for i, (field, gain) in enumerate(zip(fields, gains)):
-            fields[i] = _without(field, gain, period)
-
-    lines, spectrum = _clean(plan, fields, shares, less, alpha)
-    first = planes[0]
-    cross = cross_difference(first.pixels) * first.gain
-    for period in lines.found:  # a pattern would be a contrast too
-        cross = _without(cross, first.gain, period)
-    contrast = magnitude(fields[0], cross)
     weight = window(plan.size)
-    mean = float((contrast * weight).sum()) / float(weight.sum())
-    moments = np.square(contrast) * weight
-    magnitudes = [contrast - np.float32(mean)]
-
-    def less_contrast(period: int) -> None:
-        magnitudes[0] = without_pattern(magnitudes[0], weight, period)
-
-    phases, _ = _clean(plan, magnitudes, shares[:1], less_contrast, alpha)
-    folds = fold_all(plan, moments)
-    return Outcome(lines, phases, shares[0], spectrum, folds, mean)
+    shares = evenness(plan, [(plane.gain, plane.faint) for plane in planes])
+    gains = [plane.gain * weight for plane in planes]
+    fields = [plane.second * gain for plane, gain in zip(planes, gains)]
+    lines, spectrum = _clean(plan, fields, gains, shares, alpha)
+    cross = cross_difference(planes[0].pixels)
+    cross *= gains[0]
+    for period in lines.found:  # a pattern would be a contrast too
+        take_out(cross, fold(cross, period), period, gains[0])
+    contrast = magnitude(fields[0], cross)
+    mean = float(contrast.sum()) / float(weight.sum())
+    moments = np.square(contrast)
+    moments /= weight
+    contrast -= np.float32(mean) * weight
+    phases, _ = _clean(plan, [contrast], [None], shares[:1], alpha)
+    scales = np.array([1 / float(gain.sum()) for gain in gains])
+    return Outcome(lines, phases, shares[0], spectrum, fold_all(plan, [moments]), mean, scales)
 
 
 def _clean(
-    plan: Plan, fields: list[np.ndarray], shares: list[np.ndarray], less: Callable[[int], None], alpha: float
+    plan: Plan,
+    fields: Sequence[np.ndarray],
+    gains: Sequence[np.ndarray] | Sequence[None],
+    shares: np.ndarray,
+    alpha: float,
 ) -> tuple[Found, Spectrum]:
+    """Lines of windowed fields, out of which the periods found are taken, in place."""
     trials = 2 * len(plan.periods)
-    lines, spectrum = _measure(plan, fields, shares)
+    lines, spectrum, folds = measure_lines(plan, fields, shares)
     found: list[int] = []
     while len(found) < len(plan.periods):
-        p = {period: value for period, value in zip(plan.periods, period_p(plan, lines.p)) if period not in found}
+        of_periods = period_p(plan, group_p(plan, lines.p))
+        p = {period: value for period, value in zip(plan.periods, of_periods) if period not in found}
         if sidak(min(p.values()), trials) >= alpha:
             break
         best = min(p, key=lambda period: (p[period], -_strength(plan, lines, period)))
         found.append(best)
-        less(best)
-        again, _ = _measure(plan, fields, shares)
+        sums = fold_from(folds, best)
+        for i, field in enumerate(fields):
+            take_out(field, sums[i], best, gains[i])
+        again, _, folds = measure_lines(plan, fields, shares)
         open_ = ~np.isin(plan.period, found)
         lines = PlaneLines(*(np.where(open_, new, old) for new, old in zip(again, lines)))
     return Found(lines, tuple(found)), spectrum
 
 
-def _measure(plan: Plan, fields: list[np.ndarray], shares: list[np.ndarray]) -> tuple[PlaneLines, Spectrum]:
-    measured = [measure_lines(plan, field * window(plan.size), share) for field, share in zip(fields, shares)]
-    stacked = PlaneLines(*(np.stack(column) for column in zip(*(lines for lines, _ in measured))))
-    return stacked, measured[0][1]
-
-
 def _strength(plan: Plan, lines: PlaneLines, period: int) -> float:
     return float((lines.power / lines.floor)[:, plan.period == period].max())
-
-
-def _without(field: np.ndarray, gain: np.ndarray, period: int) -> np.ndarray:
-    """`field` less a pattern of even strength in the picture, and less one of even strength relative to contrast."""
-    weight = window(field.shape)
-    return without_pattern(without_pattern(field / gain, weight * gain, period) * gain, weight, period)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from checkerjax.images._detector_lines import PlaneLines
+from checkerjax.images._detector_lines import PlaneLines, fold_from
 from checkerjax.images._detector_phases import phase_ratio
 from checkerjax.images._detector_plan import Plan
 from checkerjax.images._detector_planes import Plane
-from checkerjax.images._detector_pooling import group_p, period_p, pooled_p
+from checkerjax.images._detector_pooling import group_p, period_p
 from checkerjax.images._detector_search import Found, Outcome
 from checkerjax.images._null import sidak, window
 from checkerjax.images._report import FractionalLine, GridReport, GroupResult, LineTable, PeriodResult
@@ -28,11 +29,10 @@ def summarise(
 ) -> GridReport:
     """The report of what was found."""
     *size, channels = shape
-    weight = window(plan.size)
-    scales = np.array([1 / float((weight * plane.gain).sum()) for plane in planes])
     steepness = (4 * np.sin(np.pi * plan.frequency) ** 2).sum(1)  # of the second differences
-    lines = line_table(plan, outcome.lines.lines, (scales[:, None] / steepness) ** 2)
-    phases = line_table(plan, outcome.phases.lines, np.full((1, 1), 1 / (float(weight.sum()) * outcome.contrast) ** 2))
+    lines = line_table(plan, outcome.lines.lines, (outcome.scales[:, None] / steepness) ** 2)
+    whole = float(window(plan.size).sum()) * outcome.contrast
+    phases = line_table(plan, outcome.phases.lines, np.full((1, 1), 1 / whole**2))
     results = _periods(plan, outcome, lines, channels)
     found = tuple(sorted({*outcome.lines.found, *outcome.phases.found}))
     least = min(min(r.p, r.phase_p) for r in results)
@@ -53,20 +53,35 @@ def line_table(plan: Plan, lines: PlaneLines, scale: np.ndarray) -> LineTable:
     )  # fmt: skip
 
 
+class _Statistic(NamedTuple):
+    """What a report says of one statistic, for each period."""
+
+    db: list[float]
+    p: list[float]
+    groups: list[tuple[GroupResult, ...]]
+
+
 def _periods(plan: Plan, outcome: Outcome, table: LineTable, channels: int) -> tuple[PeriodResult, ...]:
     trials = 2 * len(plan.periods)
-    line_p, phase_p = period_p(plan, outcome.lines.lines.p), period_p(plan, outcome.phases.lines.p)
-    groups, phase_groups = _groups(plan, outcome.lines), _groups(plan, outcome.phases)
-    db, phase_db = _decibels_by_period(plan, outcome.lines), _decibels_by_period(plan, outcome.phases)
+    lines, phases = _statistic(plan, outcome.lines), _statistic(plan, outcome.phases)
     excess = _by_period(plan, (table.power - table.floor).reshape(-1, len(plan.period)).sum(0)) / channels
-    ratios = _phase_ratios(plan, outcome)
+    ratios = [phase_ratio(fold_from(outcome.phase_folds, period)[0], plan.size) for period in plan.periods]
     return tuple(
         PeriodResult(
-            period, db[i], line_p[i], sidak(line_p[i], trials), math.sqrt(max(0.0, float(excess[i]))), groups[period],
-            phase_db[i], phase_p[i], sidak(phase_p[i], trials), ratios[period], phase_groups[period],
+            period, lines.db[i], lines.p[i], sidak(lines.p[i], trials), math.sqrt(max(0.0, float(excess[i]))),
+            lines.groups[i], phases.db[i], phases.p[i], sidak(phases.p[i], trials), ratios[i], phases.groups[i],
         )
         for i, period in enumerate(plan.periods)
     )  # fmt: skip
+
+
+def _statistic(plan: Plan, found: Found) -> _Statistic:
+    ratio = (found.lines.power / found.lines.floor).mean(0)
+    means = _by_period(plan, ratio) / _by_period(plan, np.ones_like(ratio))
+    of_groups = group_p(plan, found.lines.p)
+    return _Statistic(
+        [_decibels(mean) for mean in means.tolist()], period_p(plan, of_groups), _groups(plan, ratio, of_groups)
+    )
 
 
 def _by_period(plan: Plan, values: np.ndarray) -> np.ndarray:
@@ -74,33 +89,20 @@ def _by_period(plan: Plan, values: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, np.searchsorted(plan.period, plan.periods))
 
 
-def _decibels_by_period(plan: Plan, found: Found) -> list[float]:
-    ratio = (found.lines.power / found.lines.floor).mean(0)
-    return [_decibels(mean) for mean in _by_period(plan, ratio) / _by_period(plan, np.ones_like(ratio))]
-
-
-def _phase_ratios(plan: Plan, outcome: Outcome) -> dict[int, float]:
-    """A fold by a period is folded again by its divisors."""
-    folds = outcome.phase_folds
-    homes = {period: next(q for q in folds if q % period == 0) for period in plan.periods}
-    return {period: phase_ratio(folds[home], plan.size, period) for period, home in homes.items()}
-
-
-def _groups(plan: Plan, found: Found) -> dict[int, tuple[GroupResult, ...]]:
-    ratio = (found.lines.power / found.lines.floor).mean(0)
-    parts = len(plan.part_count)
-    sums = np.bincount(plan.part, ratio, parts)
-    owners = list(zip(plan.part_period.tolist(), plan.part_group.tolist()))
-    totals: dict[tuple[int, int], list[float]] = {owner: [0.0, 0.0] for owner in owners}
-    for owner, value, count in zip(owners, sums.tolist(), plan.part_count.tolist()):
-        totals[owner][0] += value
-        totals[owner][1] += count
-    results: dict[int, tuple[GroupResult, ...]] = {}
-    for (period, group), p in group_p(plan, pooled_p(plan, found.lines.p)).items():
-        name = f"axis {group}" if group < len(plan.size) else "off the axes"
-        total, count = totals[period, group]
-        results[period] = (*results.get(period, ()), GroupResult(name, _decibels(total / count), p))
+def _groups(plan: Plan, ratio: np.ndarray, p: np.ndarray) -> list[tuple[GroupResult, ...]]:
+    parts = plan.parts
+    sums = np.add.reduceat(np.bincount(parts.of_line, ratio, len(parts.count)), parts.first)
+    means = sums / np.add.reduceat(parts.count, parts.first)
+    results = []
+    for first, count in zip(parts.first_group.tolist(), parts.groups_of.tolist()):
+        here = slice(first, first + count)
+        each = zip(parts.groups[here], means[here].tolist(), p[here].tolist())
+        results.append(tuple(GroupResult(_name(plan, group), _decibels(mean), q) for (_, group), mean, q in each))
     return results
+
+
+def _name(plan: Plan, group: int) -> str:
+    return f"axis {group}" if group < len(plan.size) else "off the axes"
 
 
 def _decibels(ratio: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from checkerjax.images._null import SMALLEST, chi_squared, sidak
-from checkerjax.images._report import GridReport, LineTable
+from checkerjax.images._report import LineTable, PeriodResult
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEWEST_BELOW = 30  # lines below their floors that their scatter is told from, to 13%
@@ -32,6 +32,27 @@ class FolderPeriod(NamedTuple):
     phase_db_quantiles: tuple[float, ...]
 
 
+class PictureLines(NamedTuple):
+    """One statistic of one picture, for each line `[L]`: sums over planes."""
+
+    period: np.ndarray
+    group: np.ndarray
+    value: np.ndarray  # of chi-squared variables
+    dof: np.ndarray
+    ratio: np.ndarray  # of line over floor
+    planes: int
+
+
+def over_planes(table: LineTable) -> PictureLines:
+    """The sums over planes of a report's lines."""
+    planes = int(table.plane[-1]) + 1 if len(table.plane) else 1
+    dof = np.where(table.line_dof < 1.5, 1, 2)
+    columns = (chi_squared(table.p, dof), dof, table.power / table.floor)
+    value, dof, ratio = (column.reshape(planes, -1).sum(0) for column in columns)
+    lines = len(table.period) // planes
+    return PictureLines(table.period[:lines], table.group[:lines], value, dof, ratio, planes)
+
+
 class LineSums:
     """Sums over pictures and planes, for each line of a period, `[L]`."""
 
@@ -42,17 +63,16 @@ class LineSums:
         self.count = 0
         self.group = np.zeros(0, int)
 
-    def add(self, table: LineTable, period: int) -> None:
-        chosen = table.period == period
-        if not chosen.any():  # nothing varies
+    def add(self, lines: PictureLines, period: int) -> None:
+        """One more picture."""
+        first, end = np.searchsorted(lines.period, [period, period + 1])  # periods are in order
+        if first == end:  # nothing varies
             return
-        planes = len(np.unique(table.plane))
-        dof = np.where(table.line_dof[chosen] < 1.5, 1, 2)
-        self.value = self.value + chi_squared(table.p[chosen], dof).reshape(planes, -1).sum(0)
-        self.dof = self.dof + dof.reshape(planes, -1).sum(0)
-        self.ratio = self.ratio + (table.power[chosen] / table.floor[chosen]).reshape(planes, -1).sum(0)
-        self.count += planes
-        self.group = table.group[chosen].reshape(planes, -1)[0]
+        self.value = self.value + lines.value[first:end]
+        self.dof = self.dof + lines.dof[first:end]
+        self.ratio = self.ratio + lines.ratio[first:end]
+        self.count += lines.planes
+        self.group = lines.group[first:end]
 
     def deviates(self) -> np.ndarray:
         """Normal deviates of the lines, `[L]`, above 0 where they are stronger than their floors."""
@@ -91,13 +111,12 @@ class PeriodSums:
         self.db: list[float] = []
         self.phase_db: list[float] = []
 
-    def add(self, report: GridReport, period: int) -> None:
+    def add(self, result: PeriodResult, found: bool, lines: PictureLines, phases: PictureLines) -> None:
         """One more picture."""
-        self.lines.add(report.lines, period)
-        self.phases.add(report.phase_lines, period)
-        result = next(r for r in report.periods if r.period == period)
+        self.lines.add(lines, result.period)
+        self.phases.add(phases, result.period)
         self.energy += result.amplitude**2
-        self.found += period in report.found
+        self.found += found
         self.db.append(result.db)
         self.phase_db.append(result.phase_db)
 

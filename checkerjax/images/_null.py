@@ -52,7 +52,10 @@ def line_p(ratio: np.ndarray, line_dof: np.ndarray, floor_dof: np.ndarray) -> np
 def chi_squared(p: np.ndarray, dof: np.ndarray | float) -> np.ndarray:
     """The value that a chi-squared variable of 1 or 2 degrees of freedom exceeds with probability `p`."""
     p = np.clip(p, SMALLEST, 1.0)
-    return np.where(np.asarray(dof) < 1.5, special.ndtri(p / 2) ** 2, -2 * np.log(p))
+    one = np.asarray(dof) < 1.5
+    if one.all():
+        return np.square(special.ndtri(p / 2))
+    return np.where(one, np.square(special.ndtri(p / 2)), -2 * np.log(p))
 
 
 def sidak(p: float, trials: int) -> float:
@@ -60,3 +63,9 @@ def sidak(p: float, trials: int) -> float:
     if p >= 1.0:
         return 1.0
     return float(-math.expm1(trials * math.log1p(-p)))
+
+
+def sidak_each(p: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """`sidak` of arrays."""
+    with np.errstate(divide="ignore"):  # of p = 1, which stays 1
+        return -np.expm1(trials * np.log1p(-p))

@@ -196,8 +196,8 @@ def _notes(responses: Responses, rows: Sequence[ProbedPeriod], tried, thresholds
         yield "the response to flat inputs is one of rounding, and was taken as 0."
     if not responses.latent and responses.white_cycle is None:
         yield (
-            "no shift of the input merely shifts the response: borders reach its centre, or it depends on position. "
-            "A larger shape may help."
+            "no shift of the input merely shifts the response: borders reach its centre, it depends on position, or "
+            "layout names other axes than its own. A larger shape may help."
         )
     if source == "none":
         yield "no margin could be estimated; the whole response was measured, borders included."

@@ -1,7 +1,8 @@
 """Pictures a second of `checkerjax measure`, from PNG files to reports, and of the same statistics in plain NumPy.
 
-Photographs of scikit-image with noise, 512 x 512 RGB, 8 bits. checkerjax: its command without start-up, decoding and
-measuring on two threads. NumPy: one picture after the other, one plane after the other, float64; for each period the
+Photographs of scikit-image with noise, 512 x 512 RGB, 8 bits, each in the folder several times, as one measures folders
+of thousands. checkerjax: its command, in a process that has started; the start of those that decode and measure counts.
+NumPy: one picture after the other, one plane after the other, float64; for each period the
 picture is cut to whole periods and transformed, its primitive lines are compared with the bins around each, lines of
 the picture and of its local contrast; p-values by SciPy, Sidak's correction. Both read with Pillow, and take turns;
 matrix products have one thread each.
@@ -45,6 +46,7 @@ class Config:
     """What is timed."""
 
     pictures: int = 64
+    copies: int = 8  # of each, for the command
     plain_pictures: int = 4  # of them, for the slow contender
     size: int = 512
     periods: tuple[int, int] = (2, 16)  # both ends in
@@ -53,7 +55,7 @@ class Config:
     seed: int = 0
 
 
-SMOKE = Config(pictures=4, plain_pictures=1, size=96, repeats=1)
+SMOKE = Config(pictures=4, copies=2, plain_pictures=1, size=96, repeats=1)
 
 
 def write_pictures(folder: pathlib.Path, config: Config) -> list[pathlib.Path]:
@@ -70,8 +72,10 @@ def write_pictures(folder: pathlib.Path, config: Config) -> list[pathlib.Path]:
         pixels = pixels + rng.normal(0, 2, pixels.shape)
         if i % 4 == 0:
             pixels[::2, ::2] += 1.5
-        paths.append(folder / f"{i:03d}.png")
+        paths.append(folder / f"{i:03d}-0.png")
         PIL.Image.fromarray(np.round(np.clip(pixels, 0, 255)).astype(np.uint8)).save(paths[-1])
+        for copy in range(1, config.copies):
+            os.link(paths[-1], folder / f"{i:03d}-{copy}.png")
     return paths
 
 
@@ -149,7 +153,7 @@ def main(config: Config, out: pathlib.Path | None) -> dict:
         folder = pathlib.Path(name)
         paths = write_pictures(folder, config)
         calls = {
-            "checkerjax": (command(folder, config), len(paths)),
+            "checkerjax": (command(folder, config), len(paths) * config.copies),
             "NumPy": (plain(paths[: config.plain_pictures], config), config.plain_pictures),
         }
         found = {contender: call() for contender, (call, _) in calls.items()}  # also warms up
@@ -162,7 +166,7 @@ def main(config: Config, out: pathlib.Path | None) -> dict:
         "config": dataclasses.asdict(config),
         "machine": machine(),
         "turns": turns,
-        "planted": [2 in periods for path, periods in sorted(found["checkerjax"].items())[::4]],
+        "planted": [2 in found["checkerjax"][str(path)] for path in paths[::4]],
         "rates": {name: 1 / statistics.median(t["wall"] for t in each) for name, each in turns.items()},
         "cpu_ms": {name: 1e3 * statistics.median(t["cpu"] for t in each) for name, each in turns.items()},
     }
@@ -173,11 +177,16 @@ def main(config: Config, out: pathlib.Path | None) -> dict:
 
 def clock(call: Callable[[], object], count: int) -> dict[str, float]:
     """Seconds a picture: of the clock, and of all processors."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    before, start = processor_seconds(), time.perf_counter()
     call()
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall": wall / count, "cpu": cpu / count}
+    wall = time.perf_counter() - start
+    return {"wall": wall / count, "cpu": (processor_seconds() - before) / count}
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it started and that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def machine() -> dict[str, object]:
