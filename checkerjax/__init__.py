@@ -43,6 +43,7 @@ _ROOMS = {
         "package_photographs", "probe", "read_folder", "read_image", "read_images", "tiles",
     ),
     "sweeps": ("Config", "Grid", "sweep", "sweep_function"),
+    "audits": ("AuditReport", "Finding", "assert_no_grid", "audit"),
     "plots": (),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
@@ -50,6 +51,10 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = ["__version__", *_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from checkerjax.audits import AuditReport as AuditReport
+    from checkerjax.audits import Finding as Finding
+    from checkerjax.audits import assert_no_grid as assert_no_grid
+    from checkerjax.audits import audit as audit
     from checkerjax.images import *  # noqa: F403
     from checkerjax.ops import *  # noqa: F403
     from checkerjax.overlap import *  # noqa: F403

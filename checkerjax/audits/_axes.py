@@ -223,8 +223,15 @@ def _whole(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads |
     )
 
 
-def reads_of_matrix(matrix: np.ndarray) -> AxisReads | None:
-    """The reads of a matrix `[out, size]` along one axis; None where it follows no pattern."""
+def as_read(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads:
+    """Reads without a pattern: all of the axis is one period."""
+    common = math.gcd(len(positions), size)
+    turn = len(positions) // common, size // common
+    return AxisReads(size, positions, weights, np.zeros(len(positions), bool), *turn, "other", positions, weights)
+
+
+def reads_of_matrix(matrix: np.ndarray, *, lenient: bool = False) -> AxisReads | None:
+    """The reads of a matrix `[out, size]` along one axis; None where it follows no pattern, unless `lenient`."""
     scale = np.abs(matrix).max(initial=0.0)
     used = np.abs(matrix) > 1e-6 * scale
     if scale == 0:
@@ -233,4 +240,6 @@ def reads_of_matrix(matrix: np.ndarray) -> AxisReads | None:
     order = np.argsort(~used, axis=1, kind="stable")[:, :taps]  # the used ones first, in place order
     rows = np.arange(len(matrix))[:, None]
     weights = np.where(used[rows, order], matrix[rows, order], 0.0)
-    return read_pattern(matrix.shape[1], np.where(weights != 0, order, 0), weights)
+    positions = np.where(weights != 0, order, 0)
+    found = read_pattern(matrix.shape[1], positions, weights)
+    return as_read(matrix.shape[1], positions, weights) if found is None and lenient else found

@@ -103,6 +103,7 @@ class Graph:
     nodes: list[Node] = dataclasses.field(default_factory=list)
     located: dict[Value, Located] = dataclasses.field(default_factory=dict)
     outputs: tuple[int, ...] = ()
+    lenient: bool = False  # whether samples may be picked without a pattern
 
     def add(self, node: Node) -> int:
         self.nodes.append(node)

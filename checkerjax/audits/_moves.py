@@ -133,6 +133,8 @@ def broadcast(move: Move, shape: Shape, axes: Sequence[int]) -> Move:
 
 
 def reshape(move: Move, shape: Shape) -> Move:
+    if 0 in shape:  # edges repeated no times
+        return Move(tuple(shape), tuple(np.zeros((1,) * len(shape), np.int64) for _ in move.coords))
     groups = reshape_groups(move.shape, shape)
 
     def split(a: np.ndarray) -> np.ndarray:

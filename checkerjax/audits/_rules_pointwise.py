@@ -94,18 +94,20 @@ def _of_statistics(walk: Walk, step: Step, values: list[Value]) -> list[Located]
     first = walk.graph.located[values[0]]
     base = walk.graph.nodes[first.node]
     nodes = tuple(dict.fromkeys(walk.graph.located[v].node for v in values))
-    if first.move.is_identity() and all(walk.graph.located[v].move.shape == base.shape for v in values):
-        made = walk.add("pointwise", nodes, step, base.roles, step.outputs[0], operation=step.name)
-        return [walk.whole(made)]
+    for each in (walk.graph.located[v] for v in values):
+        whole = walk.graph.nodes[each.node]
+        if each.move.is_identity() and each.move.shape == whole.shape == walk.shape(step.outputs[0]):
+            made = walk.add("pointwise", nodes, step, whole.roles, step.outputs[0], operation=step.name)
+            return [walk.whole(made)]
     node = Node("pointwise", nodes, base.shape, base.roles, step, None, operation=step.name, alone=walk.alone)
     return [Located(walk.graph.add(node), Move(first.move.shape, first.move.coords, first.move.factors))]
 
 
 def _commuted(walk: Walk, step: Step, fields: list[Value], statistics: list[Value]) -> list[Located] | None:
     """Done before the move instead of after it, where that is the same."""
-    located = [walk.graph.located[v] for v in fields]
+    located = [_unscaled(walk, step, walk.graph.located[v]) for v in fields]
     first = max(located, key=lambda each: walk.graph.nodes[each.node].feature_count)
-    if any(not _together(walk, each, first) for each in located) or first.move.scale != 1:
+    if any(not _together(walk, each, first) for each in located):
         return None
     if any(np.setdiff1d(f, (0.0, 1.0)).size for f in first.move.masks):
         return None
@@ -118,6 +120,17 @@ def _commuted(walk: Walk, step: Step, fields: list[Value], statistics: list[Valu
     nodes = tuple(dict.fromkeys([o.node for o in located] + [walk.graph.located[v].node for v in statistics]))
     node = Node("pointwise", nodes, base.shape, base.roles, step, None, operation=step.name, alone=walk.alone)
     return [Located(walk.graph.add(node), first.move)] * len(step.outputs)
+
+
+def _unscaled(walk: Walk, step: Step, located: Located) -> Located:
+    """With the factor that is one number applied to the field instead."""
+    scale = located.move.scale
+    if scale == 1:
+        return located
+    base = walk.graph.nodes[located.node]
+    node = Node("scale", (located.node,), base.shape, base.roles, step, None, factor=scale, alone=walk.alone)
+    move = dataclasses.replace(located.move, factors=located.move.masks)
+    return Located(walk.graph.add(node), move)
 
 
 def _gated(walk: Walk, step: Step, located: Located) -> Located | None:

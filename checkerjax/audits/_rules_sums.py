@@ -169,13 +169,17 @@ def product(walk: Walk, step: Step) -> list[Located] | None:
     gone: set[Role] = set().union(*(carries.axes[d] for d in contracted))
     size = math.prod(located.move.shape[d] for d in contracted)
     free = [d for d in range(len(walk.shape(other))) if d not in other_contracted and d not in other_batched]
-    only_channels = gone <= {CHANNEL} and carries.by_role.get(CHANNEL, frozenset()) <= {*contracted, *batched}
+    # An axis of one sample carries nothing: what it is, the field itself must say.
+    known = bool(gone) or not _may_be_space(base, located, contracted)
+    only_channels = known and gone <= {CHANNEL} and carries.by_role.get(CHANNEL, frozenset()) <= {*contracted, *batched}
     if only_channels and not any(varying(f) & set(contracted) for f in located.move.masks):
         return _channel_product(walk, step, located, first, contracted, batched, other, other_contracted, free, size)
     matrix = walk.known(other)
     along = len(contracted) == 1 and len(free) == 1 and not batched and matrix is not None and matrix.ndim == 2
     spatial = {r for r in base.roles if isinstance(r, int)}
     whole = spatial and all(carries.by_role[r] <= set(contracted) for r in spatial)
+    if whole and CHANNEL not in gone and math.prod(walk.shape(other)[d] for d in free) == math.prod(base.spatial) > 1:
+        return _positions_mixed(walk, step, located, first, contracted, batched, len(free))
     if whole and (CHANNEL in gone or not along):
         return _flattened_product(walk, step, located.node, first, contracted, free, len(located.move.shape))
     node = walk.settled(data, step)
@@ -189,7 +193,15 @@ def product(walk: Walk, step: Step) -> list[Located] | None:
     rows = matrix if other_contracted[0] == 1 else matrix.T  # pyright: ignore[reportOptionalMemberAccess]
     kept = [d for d in range(len(base.roles)) if d != contracted[0]]
     new = len(kept) if first else 0
-    return walk.along_axis(step, located, contracted[0], new, reads_of_matrix(np.asarray(rows, np.float64)))
+    reads = reads_of_matrix(np.asarray(rows, np.float64), lenient=walk.graph.lenient)
+    return walk.along_axis(step, located, contracted[0], new, reads)
+
+
+def _may_be_space(base: Node, located: Located, contracted: tuple[int, ...]) -> bool:
+    """Whether one of the axes, all of one sample, is a spatial axis of the field."""
+    if not located.move.is_identity() or located.move.shape != base.shape:
+        return False
+    return any(isinstance(base.roles[d], int) for d in contracted)
 
 
 def _channel_product(
@@ -243,6 +255,41 @@ def _channel_product(
     if placed.is_identity():
         walk.hold(index, step.outputs[0])
     return [Located(index, placed)]
+
+
+def _positions_mixed(
+    walk: Walk,
+    step: Step,
+    located: Located,
+    first: bool,
+    contracted: tuple[int, ...],
+    batched: tuple[int, ...],
+    free: int,
+) -> list[Located] | None:
+    """Every position from all others, by weights that are no data of this program: the gradient of attention."""
+    base, move = walk.graph.nodes[located.node], located.move
+    kept = [d for d in range(len(move.shape)) if d not in contracted and d not in batched]
+    shape = walk.shape(step.outputs[0])
+    start = len(batched) + (len(kept) if first else 0)
+    places = range(start, start + free)
+    rest = [*batched, *kept]
+    at = [i for i in range(len(shape)) if i not in places]
+    count = math.prod(base.spatial)
+    index = np.arange(count).reshape([shape[i] if i in places else 1 for i in range(len(shape))])
+    spatial = dict(enumerate(np.unravel_index(index, base.spatial)))
+    coords = []
+    for c, r in zip(move.coords, base.roles):
+        if isinstance(r, int):
+            coords.append(np.asarray(spatial[r]))
+        elif any(c.shape[d] > 1 for d in contracted):
+            return None
+        else:
+            sizes = [1] * len(shape)
+            for i, d in zip(at, rest):
+                sizes[i] = c.shape[d]
+            coords.append(c.transpose([*rest, *contracted]).reshape(sizes))
+    node = Node("mix", (located.node,), base.shape, base.roles, step, None, operation=step.name, alone=walk.alone)
+    return [Located(walk.graph.add(node), Move(shape, tuple(coords)))]
 
 
 def _flattened_product(

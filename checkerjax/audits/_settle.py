@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from checkerjax.audits._axes import AxisReads, read_pattern
+from checkerjax.audits._axes import AxisReads, as_read, read_pattern
 from checkerjax.audits._flatten import Step, Value
 from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Located, Node, Role, Roles
 from checkerjax.audits._moves import Move, varying
@@ -44,17 +44,25 @@ def settle(
       layout: decides where a latent's channels go when nothing else does.
     """
     base, move = graph.nodes[located.node], located.move
-    if move.is_identity() and (want is None or _same_roles(base.roles, want, move.shape)):
+    if move.shape == base.shape and move.is_identity() and (want is None or _same_roles(base.roles, want, move.shape)):
         return located.node
     if not any(isinstance(r, int) for r in base.roles):
         return _settle_latent(graph, located, step, value, want, layout)
     carries = carried(base.roles, move)
-    roles = want or guess_roles(base.roles, carries, move)
+    roles = want or (_as_before(base, carries) if graph.lenient else None) or guess_roles(base.roles, carries, move)
     if roles is None:
         return None
     if not any(isinstance(r, int) for r in roles):
         return None
     return _settle_field(graph, located, step, value, roles, carries)
+
+
+def _as_before(base: Node, carries: Carried) -> Roles | None:
+    """The roles of the source, where channels become phases of an axis of one sample, which itself carries nothing."""
+    if len(carries.axes) != len(base.roles) or BATCH not in base.roles:
+        return None
+    fits = all(has <= {role, CHANNEL} for has, role in zip(carries.axes, base.roles) if role != BATCH)
+    return base.roles if fits and 1 in base.spatial else None
 
 
 def _same_roles(roles: Roles, want: Roles, shape: tuple[int, ...]) -> bool:
@@ -136,7 +144,7 @@ def _settle_field(
     for axis in axes:
         at, d = carries.by_role[axis], places[axis]
         if at <= {d}:
-            one = _axis_reads(base, move, axis, d)
+            one = _axis_reads(base, move, axis, d, graph.lenient)
         elif channel is not None and at <= {d, channel}:
             one, gathers = _unshuffled(base, move, axis, d, channel), True
         else:
@@ -173,7 +181,7 @@ def _vector(array: np.ndarray, axis: int, size: int) -> np.ndarray:
     return np.broadcast_to(np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis])[0], size)
 
 
-def _axis_reads(base: Node, move: Move, axis: int, d: int) -> AxisReads | None:
+def _axis_reads(base: Node, move: Move, axis: int, d: int, lenient: bool) -> AxisReads | None:
     """Of an axis whose samples come from one axis."""
     outputs = move.shape[d]
     positions = _vector(move.coords[base.roles.index(axis)], d, outputs).astype(np.int64)
@@ -181,7 +189,8 @@ def _axis_reads(base: Node, move: Move, axis: int, d: int) -> AxisReads | None:
     for mask in move.masks:
         if varying(mask) == {d}:
             weights = weights * _vector(mask, d, outputs)
-    return read_pattern(base.spatial[axis], positions[:, None], weights[:, None])
+    reads = base.spatial[axis], positions[:, None], weights[:, None]
+    return read_pattern(*reads) or (as_read(*reads) if lenient else None)
 
 
 def _unshuffled(base: Node, move: Move, axis: int, d: int, channel: int) -> AxisReads | None:
@@ -242,8 +251,8 @@ def _settle_latent(
     roles = want or _latent_roles(carries, move, layout)
     if roles is None or any(has and BATCH in has for has, r in zip(carries.axes, roles) if r != BATCH):
         return None
-    if any(not has and n > 1 for has, n in zip(carries.axes, move.shape)):
-        return None  # spread over positions: a statistic, not a field
+    if want is None and any(not has and n > 1 for has, n in zip(carries.axes, move.shape)):
+        return None  # spread over positions: a statistic, unless somebody reads it as a field
     spatial = any(isinstance(r, int) for r in roles)
     return graph.add(
         Node("unflatten" if spatial else "dense", (located.node,), move.shape, roles, step, value, operation="move")

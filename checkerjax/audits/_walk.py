@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from checkerjax.audits import _rules_moves as rules_moves
@@ -42,7 +42,14 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def walk(program: Program, data: Sequence[Value], layouts: Sequence[str | Roles], outputs: Sequence[Value]) -> Walk:
+def walk(
+    program: Program,
+    data: Sequence[Value],
+    layouts: Sequence[str | Roles],
+    outputs: Sequence[Value],
+    *,
+    fields: Collection[Value] = (),
+) -> Walk:
     """The graph of a program.
 
     Args:
@@ -50,16 +57,18 @@ def walk(program: Program, data: Sequence[Value], layouts: Sequence[str | Roles]
       data: the inputs that carry data; all others are parameters.
       layouts: of each of them: "channel_last", "channel_first", or the roles of its axes.
       outputs: the values that matter.
+      fields: values that are to be nodes, if they can, and not only moved elements of earlier ones;
+        samples may then be picked without a pattern.
     """
     classes = classify(program, data)
     layout = next((n for n in layouts if isinstance(n, str)), "channel_last")
-    state = Walk(program, Graph(), classes, layout, {}, constants(program, classes))
+    state = Walk(program, Graph(lenient=bool(fields)), classes, layout, {}, constants(program, classes))
     for value, given in zip(data, layouts):
         shape = tuple(program.avals[value].shape)
         roles = field_roles(len(shape), given) if isinstance(given, str) else given
         node = state.graph.add(Node("input", (), shape, roles, None, value))
         state.graph.located[value] = Located(node, identity(shape))
-    _visit(state, program.steps)
+    _visit(state, program.steps, frozenset(fields))
     ends = []
     for value in outputs:
         located = state.graph.located.get(value)
@@ -70,7 +79,7 @@ def walk(program: Program, data: Sequence[Value], layouts: Sequence[str | Roles]
     return state
 
 
-def _visit(state: Walk, steps: Sequence[Step]) -> None:
+def _visit(state: Walk, steps: Sequence[Step], fields: frozenset[Value] = frozenset()) -> None:
     for step in steps:
         if not any(state.classes[v] == DATA for v in step.inputs):
             continue
@@ -83,6 +92,8 @@ def _visit(state: Walk, steps: Sequence[Step]) -> None:
         for value, located in zip(step.outputs, results):
             if located is not None:
                 state.graph.located[value] = located
+                if value in fields:
+                    state.settled(value, step)
 
 
 def _all_located(state: Walk, step: Step) -> bool:

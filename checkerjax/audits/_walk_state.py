@@ -13,6 +13,7 @@ from checkerjax.audits import _moves as moves
 from checkerjax.audits._axes import AxisReads
 from checkerjax.audits._flatten import Program, Step, Value
 from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Kernel, Located, Node, Roles
+from checkerjax.audits._numpy_steps import can_run, run_numpy
 from checkerjax.audits._run import evaluate
 from checkerjax.audits._settle import carried, settle
 
@@ -200,17 +201,33 @@ def constants(program: Program, classes: dict[Value, str]) -> dict[Value, np.nda
             needed.add(v)
             waiting += made[v].inputs
     steps = [s for s in every_step(program.steps) if not needed.isdisjoint(s.outputs)]
+    sources = {v: program.constants[v] for s in steps for v in s.inputs if v in program.constants}
+    steps = _without_compiling(steps, sources)
+    left = [v for v in missing if v not in sources]
 
     def compute(given: dict[Value, Any]) -> list[Any]:
         values = dict(given)
         for step in steps:
             values.update(zip(step.outputs, evaluate(step.equation, [values[v] for v in step.inputs])))
-        return [values[v] for v in missing]
+        return [values[v] for v in left]
 
-    sources = {v: program.constants[v] for s in steps for v in s.inputs if v in program.constants}
-    if missing:
-        known |= {v: np.asarray(a) for v, a in zip(missing, jax.jit(compute)(sources)) if _is_array(a)}
+    made_now = {v: sources[v] for v in missing if v in sources}
+    if left:
+        read = {v for s in steps for v in s.inputs}
+        made_now |= dict(zip(left, jax.jit(compute)({v: a for v, a in sources.items() if v in read})))
+    known |= {v: np.asarray(a) for v, a in made_now.items() if _is_array(a)}
     return known
+
+
+def _without_compiling(steps: Sequence[Step], values: dict[Value, Any]) -> list[Step]:
+    """Runs what NumPy can, putting its outputs among the values; the steps that are left."""
+    left = []
+    for step in steps:
+        if can_run(step) and all(v in values and _is_array(values[v]) for v in step.inputs):
+            values[step.outputs[0]] = run_numpy(step, [values[v] for v in step.inputs])
+        else:
+            left.append(step)
+    return left
 
 
 def _is_array(value: Any) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from checkerjax import __version__
+from checkerjax.cli._audit_options import add_audit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_overlap(commands)
     _add_measure(commands)
+    add_audit(commands)
     return parser
 
 
@@ -171,7 +173,9 @@ def _add_measure(commands) -> None:
     parser.add_argument("--csv", metavar="FILE", help="a row for each picture and period; - for standard output")
     parser.add_argument("--figures", metavar="FOLDER", help="draw the worst pictures, and all together")
     parser.add_argument("--format", choices=("png", "svg", "pdf"), default="png", help="of the figures (png)")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads (one per processor)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="threads, or processes from 128 files on (one per processor)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

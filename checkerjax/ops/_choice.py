@@ -6,9 +6,14 @@ measured; other backends keep the plain lax forms, whose deconvolution their own
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 from checkerjax.ops._grid import Grid, windows
+
+_PLAIN = contextvars.ContextVar("plain forms", default=False)
 
 METHODS = ("auto", "lax", "dots")
 LITTLE = 2**25  # products; with fewer the plain form is as fast, and compiles faster
@@ -73,9 +78,20 @@ def _kernel_on_cpu(inputs: int, outputs: int, grid: Grid) -> str:
     return "lax" if (same if strides == 1 else grid.ndim == 2) else "dots"
 
 
+@contextlib.contextmanager
+def plain_forms() -> Iterator[None]:
+    """Within it operators that are traced are written plainly, for whoever reads their programs."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
 def fuses(backend: str, pairs: int, products: int, plain_products: int) -> bool:
     """Whether a resize-convolution runs at low resolution: where that takes clearly fewer products, of many.
 
     At as many, the plain form is faster, whose convolution has no stride; `pairs` counts images and channel pairs.
     """
-    return backend == "cpu" and pairs * products >= LITTLE and 4 * products <= 3 * plain_products
+    much = pairs * products >= LITTLE and 4 * products <= 3 * plain_products
+    return backend == "cpu" and much and not _PLAIN.get()

@@ -1,0 +1,166 @@
+"""A reading, measured: its outcome, its findings with numbers, its trace."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from checkerjax.audits._composed import compose_all
+from checkerjax.audits._feed import Feed
+from checkerjax.audits._finding import Finding
+from checkerjax.audits._graph import Roles, field_roles, to_channel_last
+from checkerjax.audits._interior import Region
+from checkerjax.audits._probes import Probed, Feed, probe_program
+from checkerjax.audits._reading import Reading
+from checkerjax.audits._redraw import Draw
+from checkerjax.audits._report_parts import Outcome, Traced
+from checkerjax.audits._run import run
+from checkerjax.audits._statistics import Measured
+from checkerjax.audits._trace import trace_nodes, traced_rows
+
+
+SPECTRUM_DRAWS = 8
+
+
+class Probing(NamedTuple):
+    """How a reading is measured."""
+
+    op: str
+    layouts: Sequence[str | Roles]  # of the data
+    key: jax.Array
+    draw: Draw | None
+    redraw: int
+    max_power_ratio: float
+
+
+class Result(NamedTuple):
+    """What was measured of a reading."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    rows: tuple[Traced, ...]
+    notes: tuple[str, ...]
+    region: Region | None  # of the output, where it was measured
+
+
+def measure_reading(reading: Reading, probing: Probing | None, *, gradient: bool) -> Result:
+    """Runs the probes, unless `probing` is None, and joins what they say with what was read."""
+    nodes = trace_nodes(reading.graph, reading.findings)
+    probed = None if probing is None else _probed(reading, probing, nodes)
+    measured = {} if probed is None else dict(probed.nodes)
+    findings = tuple(_with_numbers(f, measured.get(f.nodes[-1]), gradient) for f in reading.findings)
+    outcome = _outcome(reading, probed, gradient)
+    rows = traced_rows(reading.graph, nodes, findings, measured)
+    end = probed.outputs[0] if probed is not None and probed.outputs else None
+    return Result(outcome, findings, rows, () if probed is None else probed.notes, None if end is None else end.region)
+
+
+def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
+    ends = [reading.program.outputs[_chosen(reading)]]
+    return probe_program(
+        probing.op,
+        reading.program,
+        reading.graph,
+        reading.arrays,
+        data=reading.data,
+        layouts=probing.layouts,
+        key=probing.key,
+        outputs=ends,
+        nodes=nodes,
+        context=reading.context,
+        draw=probing.draw,
+        redraw=probing.redraw,
+        max_power_ratio=probing.max_power_ratio,
+    )
+
+
+def _chosen(reading: Reading) -> int:
+    """The output that the verdict is about: the first that is a field."""
+    for i, value in enumerate(reading.program.outputs):
+        located = reading.graph.located.get(value)
+        if located is not None and reading.graph.nodes[located.node].spatial:
+            return i
+    return 0
+
+
+def _with_numbers(finding: Finding, field: Measured | None, gradient: bool) -> Finding:
+    if field is None:
+        return finding
+    return dataclasses.replace(
+        finding,
+        lattice_ratio=field.lattice_ratio,
+        power_ratio=field.power_ratio,
+        lattice_ratios=field.lattice_ratios,
+        power_ratios=field.power_ratios,
+        zero_share=field.zero_share if gradient else None,
+    )
+
+
+def _outcome(reading: Reading, probed: Probed | None, gradient: bool) -> Outcome:
+    at = reading.output
+    if at is None:
+        return Outcome(None, None)
+    node, extent = reading.graph.nodes[at], reading.extents[at]
+    composed = compose_all(reading.graph, at, reading.extents, reading.findings)
+    field = None if probed is None or not probed.outputs else probed.outputs[0]
+    kept = None if field is None else field.region
+    interior: tuple[tuple[int, int], ...] = ()
+    if kept is not None and not kept.whole:
+        interior = tuple((s, s + q * p) for s, q, p in zip(kept.starts, kept.counts, kept.period))
+    latent = not any(_has_space(reading, v) for v in reading.data)
+    return Outcome(
+        lattice_ratio=None if field is None else field.lattice_ratio,
+        power_ratio=None if field is None else field.power_ratio,
+        lattice_ratios=() if field is None else field.lattice_ratios,
+        power_ratios=() if field is None else field.power_ratios,
+        period=() if extent is None else extent.period,
+        shape=node.spatial,
+        interior=interior,
+        grade=None if composed is None else composed.grade,
+        counts=() if composed is None else composed.counts,
+        latent=latent,
+        zero_share=field.zero_share if field is not None and gradient else None,
+        power_chance=None if field is None else field.power_chance,
+    )
+
+
+def _has_space(reading: Reading, value: int) -> bool:
+    located = reading.graph.located.get(value)
+    return located is not None and max(reading.graph.nodes[located.node].spatial, default=1) > 1
+
+
+def output_spectrum(reading: Reading, probing: Probing | None, kept: Region | None) -> np.ndarray | None:
+    """Mean power of the output at each frequency under the white probe, `[*spatial]`; None of what has no space."""
+    at = reading.output
+    if probing is None or kept is None or at is None or reading.graph.nodes[at].value is None:
+        return None
+    node = reading.graph.nodes[at]
+    feed = _feed(reading, probing)
+
+    def power(given: dict[int, Any]) -> jax.Array:
+        (field,) = run(reading.program, [given[v] for v in reading.program.inputs], wanted=[node.value])  # pyright: ignore
+        x = to_channel_last(field, node.roles)[(slice(None), *kept.slices)].astype(jnp.float32)
+        axes = tuple(range(1, x.ndim - 1))
+        x = x - x.mean(axes, keepdims=True)
+        return jnp.square(jnp.abs(jnp.fft.fftn(x, axes=axes))).mean((0, -1)) / float(np.prod(x.shape[1:-1]))
+
+    compiled = jax.jit(power)
+    total = 0.0
+    for n in range(SPECTRUM_DRAWS):
+        arrays, _, white = feed.draw(jax.random.fold_in(probing.key, n))
+        total = total + np.asarray(compiled(arrays | white), np.float64)
+    return total / SPECTRUM_DRAWS  # pyright: ignore[reportReturnType]
+
+
+def _feed(reading: Reading, probing: Probing) -> Feed:
+    program = reading.program
+    roles = {
+        v: field_roles(len(program.avals[v].shape), given) if isinstance(given, str) else given
+        for v, given in zip(reading.data, probing.layouts)
+    }
+    return Feed(program, roles, reading.context, dict(zip(program.inputs, reading.arrays)), probing.draw, probing.redraw)

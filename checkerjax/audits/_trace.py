@@ -1,0 +1,56 @@
+"""The grid along a program: every operation on a field, with the statistics after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from checkerjax.audits._finding import Finding
+from checkerjax.audits._graph import Graph, Node
+from checkerjax.audits._reading import where
+from checkerjax.audits._report_parts import Traced
+from checkerjax.audits._report_words import size
+from checkerjax.audits._statistics import Measured
+
+SPATIAL = ("conv", "filter", "window", "route", "shuffle", "unshuffle", "move", "unknown")
+
+
+def trace_nodes(graph: Graph, findings: Sequence[Finding]) -> list[int]:
+    """The nodes to measure: convolutions, what findings end in, and the rest that is spatial."""
+    parts = {i for f in findings for i in f.nodes[:-1]}
+    ends = {f.nodes[-1] for f in findings if f.nodes}
+    return [
+        i
+        for i, node in enumerate(graph.nodes)
+        if node.spatial and i not in parts and (i in ends or (node.kind in SPATIAL and node.kind != "move"))
+    ]
+
+
+def traced_rows(
+    graph: Graph, nodes: Sequence[int], findings: Sequence[Finding], measured: Mapping[int, Measured]
+) -> tuple[Traced, ...]:
+    """One row for each node."""
+    by_node = {f.nodes[-1]: f for f in findings if f.nodes}
+    rows = []
+    for i in nodes:
+        node, finding, field = graph.nodes[i], by_node.get(i), measured.get(i)
+        path, source = (finding.path, finding.source) if finding else where(node.step) if node.step else ("", "")
+        rows.append(
+            Traced(
+                _label(node, finding),
+                path,
+                source,
+                None if field is None else field.lattice_ratio,
+                None if field is None else field.power_ratio,
+                finding.grade if finding is not None else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _label(node: Node, finding: Finding | None) -> str:
+    if finding is not None and finding.kernel_size:
+        stride = "" if max(finding.stride) == 1 else f" s{size(finding.stride)}"
+        return f"{finding.role} k{size(finding.kernel_size)}{stride}"
+    if node.kind == "conv":
+        return f"conv k{size(tuple(r.taps for r in node.reads))}"
+    return f"{node.operation or node.kind}"
