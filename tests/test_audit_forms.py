@@ -37,7 +37,14 @@ def test_each_form_is_found_for_what_it_is(form):
     assert zoo.told(report.forward, form.forward, form.ordered) == zoo.asked(form.forward, form.ordered)
 
 
-@every([form for form in FORMS if form.verdict])
+def is_measured(form):
+    """Of disguises of one operation the one in pictures with a kernel of three, and all forms of the first."""
+    name = form.name
+    disguised = name.startswith(("zeros by", "nearest by")) and "by pad" not in name and "by index" not in name
+    return bool(form.verdict) and not (disguised and "conv k3" not in name)
+
+
+@every([form for form in FORMS if is_measured(form)])
 def test_the_verdict_is_what_the_simulation_of_the_zoo_measures(form):
     assert zoo.audit_form(form, redraw=form.redraw, backward=False).verdict == form.verdict
 

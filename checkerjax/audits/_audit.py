@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from checkerjax.audits._backward import input_gradient, loss_gradient, traced
 from checkerjax.audits._failures import first_line
 from checkerjax.audits._fixed import with_advice
 from checkerjax.audits._graph import Roles, field_roles
-from checkerjax.audits._measuring import Probing, measure_reading, output_spectrum
+from checkerjax.audits._measuring import Probing, measure_reading
 from checkerjax.audits._reading import Reading, read, where
 from checkerjax.audits._report import AuditReport
 from checkerjax.audits._report_parts import Outcome, Settings, Thresholds
@@ -147,16 +146,18 @@ def audit_subject(
     )  # fmt: skip
     for x in subject.data:
         if not 1 <= x.ndim <= 5 or x.size == 0:
-            raise ValueError(f"{op}: data must be [N, *spatial, C] with 1 to 3 spatial axes, or latents; got {x.shape}.")
+            raise ValueError(
+                f"{op}: data must be [N, *spatial, C] with 1 to 3 spatial axes, or latents; got {x.shape}."
+            )
     with plain_forms():
         return _report(request)
 
 
 def _above(op: str, name: str, value: Any, least: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{op}: {name} must be a number; got {value!r}.")
-    if not (math.isfinite(value) and value > least):
-        raise ValueError(f"{op}: {name} must be finite and above {least}; got {value}.")
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{op}: {name} must be finite and at least {least}; got {value}.")
     return float(value)
 
 
@@ -192,7 +193,7 @@ def _report(request: Request) -> AuditReport:
         loss_outcome=losses,
         not_understood=tuple(f for f in (*result.findings, *backward) if f.role == "unknown"),
         trace=result.rows,
-        spectrum=output_spectrum(forward, _probing(request, forward, 0), result.region),
+        spectrum=result.spectrum,
         notes=tuple(dict.fromkeys((*notes, *result.notes, *(() if back is None else back.notes)))),
         settings=_settings(request),
     )
@@ -279,9 +280,9 @@ def _read_gradient(request: Request, forward: Reading, notes: list[str]) -> Read
 
 def _roles_of(request: Request, forward: Reading, i: int, ndim: int) -> str | Roles:
     """The roles of the axes of an output."""
-    located = forward.graph.located.get(forward.program.outputs[i])
-    if located is not None and located.move.is_identity():
-        return forward.graph.nodes[located.node].roles
+    node = forward.graph.whole(forward.program.outputs[i])
+    if node is not None:
+        return forward.graph.nodes[node].roles
     return field_roles(ndim, request.layout)
 
 

@@ -23,7 +23,9 @@ class Composed:
     counts: tuple[tuple[float, ...], ...]
 
 
-def compose_all(graph: Graph, output: int, extents: Sequence[Extent | None], findings: Sequence[Finding]) -> Composed | None:
+def compose_all(
+    graph: Graph, output: int, extents: Sequence[Extent | None], findings: Sequence[Finding]
+) -> Composed | None:
     """The grade of everything between input and output; None where the output has no space or no interior.
 
     Counting is as in `overlap.count`: learned kernels are made of ones, constants are what they are, and pointwise
@@ -152,9 +154,7 @@ def _untied(graph: Graph, findings: Sequence[Finding]) -> list[tuple[bool, ...]]
     return [tuple(n > 1 for n in p) for p in period]
 
 
-def _stepped(
-    graph: Graph, node: Node, axis: int, before: int, grade: str, i: int, findings: Sequence[Finding]
-) -> int:
+def _stepped(graph: Graph, node: Node, axis: int, before: int, grade: str, i: int, findings: Sequence[Finding]) -> int:
     """The period of the pattern after an operation that is a finding."""
     finding = next(f for f in findings if f.nodes and f.nodes[-1] == i)
     if finding.role in ("up", "shuffle"):

@@ -117,6 +117,13 @@ class Graph:
                 readers[source].append(i)
         return readers
 
+    def whole(self, value: Value) -> int | None:
+        """The node whose field a value is, as it is; None if it is another's or a part of one."""
+        at = self.located.get(value)
+        if at is None or at.move.shape != self.nodes[at.node].shape or not at.move.is_identity():
+            return None
+        return at.node
+
     def live(self) -> set[int]:
         """The nodes that the outputs depend on."""
         kept: set[int] = set()

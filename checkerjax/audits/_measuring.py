@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from checkerjax.audits._composed import compose_all
-from checkerjax.audits._feed import Feed
 from checkerjax.audits._finding import Finding
-from checkerjax.audits._graph import Roles, field_roles, to_channel_last
-from checkerjax.audits._interior import Region
-from checkerjax.audits._probes import Probed, Feed, probe_program
+from checkerjax.audits._graph import Roles
+from checkerjax.audits._probes import Probed, probe_program
 from checkerjax.audits._reading import Reading
 from checkerjax.audits._redraw import Draw
 from checkerjax.audits._report_parts import Outcome, Traced
-from checkerjax.audits._run import run
 from checkerjax.audits._statistics import Measured
 from checkerjax.audits._trace import trace_nodes, traced_rows
-
-
-SPECTRUM_DRAWS = 8
 
 
 class Probing(NamedTuple):
@@ -45,7 +38,7 @@ class Result(NamedTuple):
     findings: tuple[Finding, ...]
     rows: tuple[Traced, ...]
     notes: tuple[str, ...]
-    region: Region | None  # of the output, where it was measured
+    spectrum: np.ndarray | None  # of the output under the white probe
 
 
 def measure_reading(reading: Reading, probing: Probing | None, *, gradient: bool) -> Result:
@@ -56,8 +49,7 @@ def measure_reading(reading: Reading, probing: Probing | None, *, gradient: bool
     findings = tuple(_with_numbers(f, measured.get(f.nodes[-1]), gradient) for f in reading.findings)
     outcome = _outcome(reading, probed, gradient)
     rows = traced_rows(reading.graph, nodes, findings, measured)
-    end = probed.outputs[0] if probed is not None and probed.outputs else None
-    return Result(outcome, findings, rows, () if probed is None else probed.notes, None if end is None else end.region)
+    return Result(outcome, findings, rows, *((), None) if probed is None else (probed.notes, probed.spectrum))
 
 
 def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
@@ -132,35 +124,3 @@ def _outcome(reading: Reading, probed: Probed | None, gradient: bool) -> Outcome
 def _has_space(reading: Reading, value: int) -> bool:
     located = reading.graph.located.get(value)
     return located is not None and max(reading.graph.nodes[located.node].spatial, default=1) > 1
-
-
-def output_spectrum(reading: Reading, probing: Probing | None, kept: Region | None) -> np.ndarray | None:
-    """Mean power of the output at each frequency under the white probe, `[*spatial]`; None of what has no space."""
-    at = reading.output
-    if probing is None or kept is None or at is None or reading.graph.nodes[at].value is None:
-        return None
-    node = reading.graph.nodes[at]
-    feed = _feed(reading, probing)
-
-    def power(given: dict[int, Any]) -> jax.Array:
-        (field,) = run(reading.program, [given[v] for v in reading.program.inputs], wanted=[node.value])  # pyright: ignore
-        x = to_channel_last(field, node.roles)[(slice(None), *kept.slices)].astype(jnp.float32)
-        axes = tuple(range(1, x.ndim - 1))
-        x = x - x.mean(axes, keepdims=True)
-        return jnp.square(jnp.abs(jnp.fft.fftn(x, axes=axes))).mean((0, -1)) / float(np.prod(x.shape[1:-1]))
-
-    compiled = jax.jit(power)
-    total = 0.0
-    for n in range(SPECTRUM_DRAWS):
-        arrays, _, white = feed.draw(jax.random.fold_in(probing.key, n))
-        total = total + np.asarray(compiled(arrays | white), np.float64)
-    return total / SPECTRUM_DRAWS  # pyright: ignore[reportReturnType]
-
-
-def _feed(reading: Reading, probing: Probing) -> Feed:
-    program = reading.program
-    roles = {
-        v: field_roles(len(program.avals[v].shape), given) if isinstance(given, str) else given
-        for v, given in zip(reading.data, probing.layouts)
-    }
-    return Feed(program, roles, reading.context, dict(zip(program.inputs, reading.arrays)), probing.draw, probing.redraw)

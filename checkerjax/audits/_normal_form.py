@@ -132,7 +132,7 @@ def _deconv(layer: layers.Deconv, size: Sizes) -> Iterator[Token]:
 def _upsample(layer: Any, size: Sizes) -> Iterator[Token]:
     (scale,) = _sizes(layer, len(size), "scale")
     made = [upsampled(n, s, layer.method, layer.centres) for n, s in zip(size, scale)]
-    yield Fixed(tuple(each for each, _ in made), float(np.prod([f for _, f in made])))
+    yield Fixed(tuple(each.scaled(factor) for each, factor in made))
 
 
 def _resize_conv(layer: layers.ResizeConv, size: Sizes) -> Iterator[Token]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from checkerjax.audits._feed import Feed, is_floating
@@ -44,6 +45,7 @@ class Probed:
     latent: bool  # no input has space: both probes are the same draws
     draws: int
     notes: tuple[str, ...]
+    spectrum: np.ndarray | None  # [*spatial], mean power of the first output that is a field, under the white probe
 
 
 def probe_program(
@@ -96,7 +98,8 @@ def probe_program(
     places = tuple(dict.fromkeys([*inner.values(), *(p for p in ends if p is not None)]))
     given = dict(zip(program.inputs, arrays))
     feed = Feed(program, roles, context, given, draw, redraw)
-    results = _Runs(op, program, places, feed, key, latent, redraw)
+    pictured = next((p for p in ends if p is not None), None)
+    results = _Runs(op, program, places, feed, key, latent, redraw, pictured)
     results.add(redraw or INPUT_DRAWS)
     most = MOST_OWN_DRAWS if draw is not None and redraw else MOST_DRAWS
     results.settle([p for p in ends if p is not None], max_power_ratio, most)
@@ -107,6 +110,7 @@ def probe_program(
         latent,
         results.done,
         tuple(_notes([found[p] for p in ends if p is not None], latent, results, max_power_ratio)),
+        results.spectrum,
     )
 
 
@@ -147,13 +151,13 @@ def _end(
     """Of an output; where the walk lost it, by the layout of the data and periods of two and four."""
     if not is_floating(program, value):
         return None
-    located = graph.located.get(value)
-    if located is not None and located.move.is_identity():
-        found = spans[located.node]
+    node = graph.whole(value)
+    if node is not None:
+        found = spans[node]
         if found is None:
             return None
         kept = region(found, steady=steady)
-        return Place(value, graph.nodes[located.node].roles, kept, steady and not kept.whole)
+        return Place(value, graph.nodes[node].roles, kept, steady and not kept.whole)
     shape = tuple(program.avals[value].shape)
     roles = field_roles(len(shape), layout)
     sizes = tuple(n for n, r in zip(shape, roles) if isinstance(r, int))
@@ -174,10 +178,12 @@ class _Runs:
     key: jax.Array
     latent: bool
     redraw: int
+    pictured: Place | None  # whose spectrum is taken
 
     def __post_init__(self) -> None:
         self.flat: list[list[Sums]] = []
         self.white: list[list[Sums]] = []
+        self.powers: list[np.ndarray] = []
         self.scales = np.ones(len(self.places), np.float32)
         # As arguments: those that are part of a compiled program make compiling slow.
         self.constants = {v: a for v, a in self.program.constants.items() if np.size(a) > 1}
@@ -187,31 +193,47 @@ class _Runs:
     def done(self) -> int:
         return len(self.white)
 
-    def _respond(self, constants: dict[Value, Any], scales: jax.Array, given: dict[Value, Any]) -> list[Sums]:
+    @property
+    def spectrum(self) -> np.ndarray | None:
+        """Mean over draws."""
+        finite = [p for p in self.powers if np.isfinite(p).all()]
+        return np.stack(finite).astype(np.float64).mean(0) if finite else None
+
+    def _respond(
+        self, constants: dict[Value, Any], scales: jax.Array, given: dict[Value, Any]
+    ) -> tuple[list[Sums], jax.Array | None]:
         program = dataclasses.replace(self.program, constants={**self.program.constants, **constants})
         fields = run(program, [given[v] for v in program.inputs], wanted=[p.value for p in self.places])
         zeros = bool(self.feed.context)
-        return [
+        sums = [
             field_sums(
                 to_channel_last(x, p.roles), scale, p.region, zeros=zeros, mapped=self.redraw == 0 and not p.steady
             )
             for x, scale, p in zip(fields, scales, self.places)
         ]
+        if self.pictured is None:
+            return sums, None
+        return sums, _mean_power(fields[self.places.index(self.pictured)], self.pictured)
 
-    def respond(self, given: dict[Value, Any]) -> list[Sums]:
-        return jax.device_get(self.compiled(self.constants, self.scales, given))
+    def respond(self, given: dict[Value, Any], *, white: bool = False) -> list[Sums]:
+        sums, power = jax.device_get(self.compiled(self.constants, self.scales, given))
+        if white and power is not None:
+            self.powers.append(power)
+        return sums
 
     def add(self, count: int, *, flat: bool = True) -> None:
         """More draws; without the flat probe where that has enough."""
         for _ in range(count):
             arrays, flat_data, white_data = self.feed.draw(jax.random.fold_in(self.key, self.done))
-            white = self._fitted(arrays | white_data) if not self.done else self.respond(arrays | white_data)
+            if not self.done:
+                self._fit(arrays | white_data)
+            white = self.respond(arrays | white_data, white=True)
             self.white.append(white)
             if flat:
                 self.flat.append(white if self.latent else self.respond(arrays | flat_data))
 
-    def _fitted(self, given: dict[Value, Any]) -> list[Sums]:
-        """The first response, with scales by which squares of small fields, gradients above all, do not underflow."""
+    def _fit(self, given: dict[Value, Any]) -> None:
+        """Scales by which squares of small fields, gradients above all, do not underflow."""
         for _ in range(4):
             sums = self.respond(given)
             wanted = np.array(
@@ -220,7 +242,6 @@ class _Runs:
             if np.array_equal(wanted, self.scales):
                 break
             self.scales = wanted
-        return sums
 
     def settle(self, ends: Sequence[Place], limit: float, most: int) -> None:
         """More draws of the white probe while chance could make a power ratio of an output what it is."""
@@ -251,6 +272,14 @@ def _rescaled(scale: float, power: float) -> float:
         return scale
     shift = -40 if not math.isfinite(power) else 40 if power == 0 else -round(math.log2(power) / 2)
     return float(np.clip(scale * 2.0**shift, 2.0**-120, 2.0**120))
+
+
+def _mean_power(x: jax.Array, place: Place) -> jax.Array:
+    """Power of a field at each frequency, the mean over images and channels, without that of the mean."""
+    kept = to_channel_last(x, place.roles)[(slice(None), *place.region.slices)].astype(jnp.float32)
+    axes = tuple(range(1, kept.ndim - 1))
+    waves = jnp.fft.fftn(kept - kept.mean(axes, keepdims=True), axes=axes)
+    return jnp.square(jnp.abs(waves)).mean((0, -1)) / float(math.prod(kept.shape[1:-1]))
 
 
 def is_open(field: Measured, limit: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from checkerjax.audits._report_table import table
 from checkerjax.stacks import Stack
 
 if TYPE_CHECKING:
-    from checkerjax.audits._fixed import FixReport
     from matplotlib.figure import Figure
+
+    from checkerjax.audits._fixed import FixReport
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

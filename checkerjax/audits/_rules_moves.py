@@ -137,6 +137,8 @@ def gather(walk: Walk, step: Step) -> list[Located] | None:
     free = [d for d, n in enumerate(shape) if d not in dropped and sizes[d] == n and d not in numbers.start_index_map]
     offsets = dict(zip(numbers.offset_dims, [d for d in range(len(shape)) if d not in dropped]))
     out_shape = walk.shape(step.outputs[0])
+    if numbers.start_index_map == numbers.collapsed_slice_dims and len(dropped) == 1 and len(free) == len(shape) - 1:
+        return [data._replace(move=_taken(data.move, step, indices[..., 0], out_shape))]
 
     def pick(a: np.ndarray, filler: int) -> np.ndarray:
         if all(a.shape[d] == 1 for d in range(len(shape)) if d not in free) and filler != 0:
@@ -149,6 +151,28 @@ def gather(walk: Walk, step: Step) -> list[Located] | None:
     moved = data.move.each(out_shape, lambda a: pick(a, 1))
     inside = pick(np.ones((1,) * len(shape), np.int32), 0)
     return [data._replace(move=moved if inside.all() else moved.times(inside))]
+
+
+def _taken(move: Move, step: Step, places: np.ndarray, out_shape: tuple[int, ...]) -> Move:
+    """Samples along one axis, at places known beforehand."""
+    numbers = step.params["dimension_numbers"]
+    (axis,) = numbers.collapsed_slice_dims
+    size = move.shape[axis]
+    inside = (places >= 0) & (places < size)
+    if "FILL" not in str(step.params["mode"]):
+        inside = np.ones_like(inside)
+    at = np.clip(places, 0, size - 1)
+    spread = [i for i in range(len(out_shape)) if i not in numbers.offset_dims]
+
+    def pick(a: np.ndarray) -> np.ndarray:
+        rows = np.take(a, at if a.shape[axis] > 1 else np.zeros((1,) * at.ndim, np.int64), axis)
+        return np.moveaxis(rows, range(axis, axis + at.ndim), spread)
+
+    moved = move.each(out_shape, pick)
+    if inside.all():
+        return moved
+    mask = inside.reshape([*inside.shape, *(1 for _ in range(len(out_shape) - inside.ndim))])
+    return moved.times(np.moveaxis(mask, range(inside.ndim), spread).astype(np.float64))
 
 
 def dynamic_slice(walk: Walk, step: Step) -> list[Located] | None:
@@ -199,6 +223,9 @@ def scatter(walk: Walk, step: Step) -> list[Located] | None:
 def _put(walk: Walk, step: Step, data: Located, places: np.ndarray) -> list[Located] | None:
     numbers = step.params["dimension_numbers"]
     shape, update = walk.shape(step.outputs[0]), data.move.shape
+    whole = len(numbers.update_window_dims) == len(shape) - 1 == len(update) - 1 and places.shape[1:] == (1,)
+    if whole and numbers.scatter_dims_to_operand_dims == numbers.inserted_window_dims:
+        return _put_along_axis(walk, step, data, places[:, 0])
     hidden = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
     windows = dict(zip([d for d in range(len(shape)) if d not in hidden], numbers.update_window_dims))
     free = {d: u for d, u in windows.items() if d not in numbers.scatter_dims_to_operand_dims and shape[d] == update[u]}
@@ -228,6 +255,32 @@ def _put(walk: Walk, step: Step, data: Located, places: np.ndarray) -> list[Loca
     coords = tuple(moves.minimal_where(look(c), valid) for c in data.move.coords)
     out = Move(shape, coords, tuple(moves.minimal(look(f)) for f in data.move.factors))
     return [data._replace(move=out if valid.all() else out.times(moves.minimal(valid.astype(float))))]
+
+
+def _put_along_axis(walk: Walk, step: Step, data: Located, places: np.ndarray) -> list[Located] | None:
+    """Samples put, or added, at places along one axis."""
+    numbers = step.params["dimension_numbers"]
+    (into,) = numbers.inserted_window_dims
+    (out_of,) = (d for d in range(len(data.move.shape)) if d not in numbers.update_window_dims)
+    shape = walk.shape(step.outputs[0])
+    inside = (places >= 0) & (places < shape[into])
+    if "CLIP" in str(step.params["mode"]):
+        places, inside = np.clip(places, 0, shape[into] - 1), np.ones_like(inside)
+    samples = np.flatnonzero(inside)
+    if step.name == "scatter-add" and len(np.unique(places[inside])) < len(samples):
+        matrix = np.zeros((shape[into], len(places)))
+        np.add.at(matrix, (places[inside], samples), 1.0)
+        return walk.along_axis(step, data, out_of, into, reads_of_matrix(matrix))
+    source = np.full(shape[into], -1)
+    source[places[inside]] = samples
+    at = np.maximum(source, 0)
+
+    def look(a: np.ndarray) -> np.ndarray:
+        moved = np.moveaxis(a, out_of, into)
+        return np.take(moved, at, into) if moved.shape[into] > 1 else moved
+
+    mask = moves.along((source >= 0).astype(np.float64), into, len(shape))
+    return [data._replace(move=data.move.each(shape, look).times(mask))]
 
 
 def _summed(

@@ -14,7 +14,7 @@ from checkerjax.audits._normal_form import settled_form
 from checkerjax.audits._stack_lines import Line, added, compose, identity, line, padded, stuffed
 from checkerjax.audits._stack_pointwise import Axes, Pieces, identify, scaling, short
 from checkerjax.audits._stack_regions import SUMS, Regions, carriers
-from checkerjax.audits._stack_spelling import composed, spelled
+from checkerjax.audits._stack_spelling import composed, is_filter, spelled
 from checkerjax.audits._stack_tokens import (
     Fixed,
     Joined,
@@ -116,13 +116,15 @@ class _Reader:
         node = self.graph.nodes[end]
         if node.kind in _TOKENS:
             return [_TOKENS[node.kind](self, start, node)], i + 1
+        fixed = self._fixed(start, end)
+        if fixed is not None and is_filter(fixed):
+            return [fixed], i + 1
         reason: Untranslated | None = None
         if node.kind == "concat" or (node.kind == "pointwise" and node.operation in SUMS and len(node.inputs) == 2):
             try:
                 return [self._joined(start, node)], i + 1
             except Untranslated as error:
                 reason = error
-        fixed = self._fixed(start, end)
         if fixed is not None and not all(each.is_identity for each in fixed.lines):
             return [fixed], i + 1
         found = self._pointwise(path, i)
@@ -347,6 +349,8 @@ def _is_weighted(tokens: Sequence[Token]) -> bool:
     if len(fixed) != len(tokens) or not fixed:
         return False
     run = composed(fixed)
+    if any(each.size == 1 for each in run.lines):  # there a pool is a product too
+        return False
     return all(each.taps == 1 for each in run.lines) and abs(run.factor - 1) > 1e-5
 
 

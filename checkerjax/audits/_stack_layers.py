@@ -62,8 +62,8 @@ def _padding_before(each: Line, mode: str) -> int | None:
     n, rows = each.size, each.outputs
     if each.taps > 1:
         return None
-    starts = np.flatnonzero((each.positions[:, 0] == 0) & (each.weights[:, 0] != 0))
-    for low in starts.tolist():
+    starts = np.flatnonzero((each.positions[:, 0] == 0) & (each.weights[:, 0] != 0)).tolist()
+    for low in starts if each.weights.any() else [rows]:  # nothing but zeros: all that is read stands before the field
         if rows - n - low >= -n and same(each, padded(n, low, rows - n - low, mode)):
             return low
     return None
@@ -80,13 +80,12 @@ def _deconv(token: Learned, before: tuple[Line, ...], factor: float) -> Layer | 
     for (s, low), each, k, d, out in zip(found, before, token.kernel, token.dilation, token.outputs):  # pyright: ignore[reportGeneralTypeIssues, reportAssignmentType]
         start = d * (k - 1) - low
         crops.append((start, s * (each.size - 1) + geometry.span(k, d) - start - out))
-    dilation = _dilation(token)
-    named = _crops_name(token.kernel, stride, dilation, tuple(crops))
-    if named is None:
-        return None
-    padding, extra = named
-    sizes = one_size(token.kernel), one_size(stride), token.features, padding, one_size(extra)
-    return layers.Deconv(*sizes, one_size(dilation), token.groups)
+    for dilation in dict.fromkeys((_dilation(token), token.dilation)):  # of one tap it still allows output padding
+        named = _crops_name(token.kernel, stride, dilation, tuple(crops))
+        if named is not None:
+            sizes = one_size(token.kernel), one_size(stride), token.features, named[0], one_size(named[1])
+            return layers.Deconv(*sizes, one_size(dilation), token.groups)
+    return None
 
 
 def _stuffing(each: Line, hint: int) -> tuple[int, int] | None:

@@ -80,7 +80,8 @@ def _cut(before: Token, part: Fixed) -> Learned | None:
             return None
         starts.append(int(rows[0]))
     kept = tuple(b.rows(a * s, b.outputs) for b, a, s in zip(before.before, starts, before.stride))
-    return dataclasses.replace(before, before=kept, outputs=tuple(each.outputs for each in part.lines))
+    cut = dataclasses.replace(before, before=kept, outputs=tuple(each.outputs for each in part.lines))
+    return cut if learned_layer(cut) is not None else None
 
 
 def _next(parts: list[Token], i: int) -> tuple[Sequence[Layer], int]:
@@ -199,6 +200,12 @@ def composed(fixed: Sequence[Fixed]) -> Run:
         lines = tuple(compose(a, b) for a, b in zip(lines, token.lines))
         factor *= token.factor
     return normalised(lines, factor)
+
+
+def is_filter(token: Fixed) -> bool:
+    """Whether a map is a layer by itself, or the filter of an l2 pool."""
+    run = composed([token])
+    return not token.is_identity() and (fixed_layer(run) is not None or hann_windows(run) is not None)
 
 
 def _l2_pool(parts: list[Token], i: int) -> tuple[Sequence[Layer], int]:

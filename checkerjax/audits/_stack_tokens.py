@@ -120,17 +120,19 @@ def normalised(lines: tuple[Line, ...], factor: float = 1.0) -> Run:
 
 
 def axis_by_axis(token: Fixed) -> list[Fixed]:
-    """A map as maps along one axis each, those that do nothing left out; a map that only scales stays."""
-    lines, factor = normalised(token.lines, token.factor)
-    if abs(factor - 1) < 1e-6:
-        factor = 1.0
-    moving = [a for a, each in enumerate(lines) if not each.is_identity]
-    out = []
-    for i, a in enumerate(moving):
-        earlier = {b: lines[b] for b in moving[:i]}
-        sizes = [(earlier[b].outputs if b in earlier else each.size) for b, each in enumerate(lines)]
-        alone = tuple(lines[a] if b == a else identity(n) for b, n in enumerate(sizes))
-        out.append(Fixed(alone, 1.0 if i else factor, node=token.node))
-    if not moving and factor != 1:
+    """A map as maps along one axis each, those that do nothing left out; each with its own factor."""
+    alone = [normalised((each,)) for each in token.lines]
+    sizes = [each.size for each in token.lines]
+    out, left = [], token.factor
+    for a, ((own,), factor) in enumerate(alone):
+        if own.is_identity:
+            left *= factor
+            continue
+        lines = tuple(own if b == a else identity(n) for b, n in enumerate(sizes))
         out.append(Fixed(lines, factor, node=token.node))
-    return out
+        sizes[a] = own.outputs
+    if abs(left - 1) < 1e-6:
+        return out
+    if not out:
+        return [Fixed(tuple(identity(n) for n in sizes), left, node=token.node)]
+    return [dataclasses.replace(out[0], factor=out[0].factor * left), *out[1:]]

@@ -15,14 +15,19 @@ SPATIAL = ("conv", "filter", "window", "route", "shuffle", "unshuffle", "move", 
 
 
 def trace_nodes(graph: Graph, findings: Sequence[Finding]) -> list[int]:
-    """The nodes to measure: convolutions, what findings end in, and the rest that is spatial."""
+    """The nodes to measure: what findings end in, and of each run of other operations the first and the last.
+
+    Each costs its compiling, and within a run of convolutions a grid only fades.
+    """
     parts = {i for f in findings for i in f.nodes[:-1]}
     ends = {f.nodes[-1] for f in findings if f.nodes}
-    return [
+    spatial = [
         i
         for i, node in enumerate(graph.nodes)
         if node.spatial and i not in parts and (i in ends or (node.kind in SPATIAL and node.kind != "move"))
     ]
+    around = zip([None, *spatial[:-1]], spatial, [*spatial[1:], None])
+    return [i for before, i, after in around if i in ends or {before, after} & {*ends, None}]
 
 
 def traced_rows(

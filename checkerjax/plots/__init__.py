@@ -1,7 +1,7 @@
 """Figures, with matplotlib, which is imported when one is drawn; the same numbers give the same bytes."""
 
-from checkerjax.plots._files import import_matplotlib, save
 from checkerjax.plots._audit import audit_figure
+from checkerjax.plots._files import import_matplotlib, save
 from checkerjax.plots._grid import grid_figure
 from checkerjax.plots._grid_lines import grid_intervals, grid_spectra
 from checkerjax.plots._measure import measure_figure
