@@ -13,9 +13,10 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "ops": (
-        "PaddedKernel", "as_matrix", "bilinear_kernel", "binomial_taps", "conv", "conv_transpose",
-        "deconv_from_resize", "deconv_from_subpixel", "depth_to_space", "downsample", "hann_taps", "hold_taps",
-        "icnr", "icnr_transpose", "pad", "project_equal_gains", "resize_conv", "space_to_depth", "subpixel_conv",
+        "PaddedKernel", "as_matrix", "bilinear_additive", "bilinear_kernel", "binomial_taps", "carafe", "conv",
+        "conv_transpose", "deconv_from_resize", "deconv_from_subpixel", "depth_to_space", "downsample", "fir_conv",
+        "hann_taps", "hold", "hold_taps", "icnr", "icnr_transpose", "kaiser_taps", "large_context_conv_transpose",
+        "pad", "pixel_transposed_conv", "project_equal_gains", "resize_conv", "space_to_depth", "subpixel_conv",
         "subpixel_from_deconv", "upsample",
     ),
     "spectra": (
@@ -44,6 +45,7 @@ _ROOMS = {
     ),
     "sweeps": ("Config", "Grid", "sweep", "sweep_function"),
     "audits": ("AuditReport", "Finding", "assert_no_grid", "audit"),
+    "nn": (),
     "plots": (),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

@@ -18,9 +18,9 @@ ROOMS = [name for name in NAMES if inspect.ismodule(getattr(checkerjax, name))]
 CLASSES = [name for name in NAMES if inspect.isclass(getattr(checkerjax, name))]
 # What may be given by position: the things that a function is about, never a choice of how it goes about them.
 SUBJECTS = {
-    "apply", "base", "bounds", "f", "fake", "fn", "folder", "grid", "image", "images", "init", "kernel", "key",
-    "padding", "params", "path", "paths", "period", "photographs", "picture", "real", "reference_reports", "report",
-    "reports", "scale", "shape", "size", "stack", "stride", "text", "values", "x",
+    "apply", "base", "bounds", "f", "fake", "fn", "folder", "grid", "image", "images", "init", "kernel", "kernels",
+    "key", "padding", "params", "path", "paths", "period", "photographs", "picture", "real", "reference_reports",
+    "report", "reports", "scale", "scores", "shape", "size", "small", "stack", "stride", "text", "values", "x",
 }  # fmt: skip
 
 

@@ -52,7 +52,15 @@ def _fails(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("sweep", "--help"), ("overlap", "--help"), ("measure", "--help"), ("audit", "--help"), ("--version",)]
+    "arguments",
+    [
+        ("--help",),
+        ("sweep", "--help"),
+        ("overlap", "--help"),
+        ("measure", "--help"),
+        ("audit", "--help"),
+        ("--version",),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     heavy = ("jax", "numpy", "matplotlib", "xarray", "rich", "tensorstore", "PIL")

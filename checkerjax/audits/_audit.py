@@ -180,7 +180,7 @@ def _report(request: Request) -> AuditReport:
     result = measure_reading(forward, _probing(request, forward, 0), gradient=False)
     back = None if gradient is None else measure_reading(gradient, _probing(request, gradient, 1), gradient=True)
     stack, reason = _stack(request, forward)
-    losses = _loss_outcome(request, forward) if subject.loss is not None and not request.static else None
+    losses = _loss_outcome(request) if subject.loss is not None and not request.static else None
     backward = () if back is None else back.findings
     report = AuditReport(
         verdict=result.outcome.verdict(request.thresholds),
@@ -286,7 +286,7 @@ def _roles_of(request: Request, forward: Reading, i: int, ndim: int) -> str | Ro
     return field_roles(ndim, request.layout)
 
 
-def _loss_outcome(request: Request, forward: Reading) -> Outcome:
+def _loss_outcome(request: Request) -> Outcome:
     """Of the gradient of the subject's loss, at white inputs."""
     subject = request.subject
     closed = traced(request.op, loss_gradient(subject), subject.parameters, subject.data)

@@ -110,7 +110,9 @@ def read_pattern(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisR
         whole = _whole(size, positions, weights)
         if whole is not None:
             return whole
-    return _few(size, positions, weights) if positions.shape[1] == 1 and outputs <= 4 else None
+    if positions.shape[1] != 1:
+        return None
+    return _few(size, positions, weights) if outputs <= 4 else _strip(size, positions, weights)
 
 
 def _repeats(positions: np.ndarray, weights: np.ndarray, up: int) -> tuple[int, int, int] | None:
@@ -150,7 +152,7 @@ def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down
     beyond = used & ((endless < 0) | (endless >= size))
     agrees = (np.abs(weights - expected) <= SAME_WEIGHT * scale) & (~used | (positions == endless))
     touched = beyond.any(axis=1)
-    irregular = ~agrees.all(axis=1) & ~touched
+    irregular = _to_ends(~agrees.all(axis=1) & ~touched)
     if irregular.any() and _fills(irregular):
         return None
     border = _border(size, positions, weights, endless, beyond & touched[:, None])
@@ -167,6 +169,14 @@ def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down
         pattern_positions=positions[phase] + down * ((first - phase) // up)[:, None],
         pattern_weights=weights[phase],
     )
+
+
+def _to_ends(irregular: np.ndarray) -> np.ndarray:
+    """With all between an end and what departs from the pattern near it: the gradient of a reflection skips a row."""
+    out, near = irregular.copy(), len(irregular) // 4
+    for half in (out[:near], out[::-1][:near]):
+        half[: int(np.flatnonzero(half).max(initial=-1)) + 1] = True
+    return out
 
 
 def _fills(irregular: np.ndarray) -> bool:
@@ -206,12 +216,22 @@ def _few(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads | N
     return AxisReads(size, positions, weights, outside, up, down, "zeros", pattern, taps)
 
 
+def _strip(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads | None:
+    """A few samples in a row, put at an end among zeros: what the gradient of a padding adds to the border."""
+    used = _to_ends(weights[:, 0] != 0)
+    rows = np.flatnonzero(weights[:, 0])
+    in_a_row = (np.diff(rows) == 1).all() and (np.abs(np.diff(positions[rows, 0])) == 1).all()
+    if 4 * used.sum() > len(used) or _fills(used) or not in_a_row:
+        return None
+    nothing = np.zeros((1, 1), np.int64)
+    return AxisReads(size, positions, weights, used, 1, 1, "other", nothing, nothing.astype(np.float64))
+
+
 def _whole(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads | None:
     """A resize by a ratio that never repeats, or of one sample: all of the axis is one period."""
-    used = weights != 0
-    firsts = np.where(used, positions, size).min(axis=1)
-    firsts = firsts[used.any(axis=1)]
-    if (np.diff(firsts) < 0).any() or len(positions) == size > 1:
+    heaviest = np.abs(weights).argmax(axis=1)[:, None]  # a wide filter's first tap may vanish where samples coincide
+    peaks = np.take_along_axis(positions, heaviest, axis=1)[(weights != 0).any(axis=1), 0]
+    if (np.diff(peaks) < 0).any() or len(positions) == size > 1:
         return None
     common = math.gcd(len(positions), size)
     up, down = len(positions) // common, size // common

@@ -6,7 +6,6 @@ import dataclasses
 
 ROLES = ("up", "down", "shuffle", "smooth", "unknown")
 GRADES = ("holes", "uneven", "untied", "tied")  # from worst to best
-VERDICTS = ("clean", "lines", "power", "both")
 
 
 @dataclasses.dataclass(frozen=True)

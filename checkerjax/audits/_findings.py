@@ -197,7 +197,7 @@ def _role(group: Group, node: Node) -> str | None:
     smooths = node.kind == "filter" or (node.kind == "window" and node.operation == "sum")
     if node.kind == "conv" and node.kernel is not None and node.kernel.array is not None:
         smooths = math.prod(node.kernel.array.shape[:-2]) > 1
-    if smooths and any(r.taps > 1 for r in node.reads):
+    if smooths and any(grades.window_size(r) > 1 for r in node.reads):  # more than what happens at borders
         return "smooth"
     return None
 

@@ -147,6 +147,9 @@ class _Writer:
         name, params = equation.primitive.name, equation.params
         if name == "scan":
             return self._scan(equation, inputs, around, out)
+        if name == "reduce_sum" and 0 in self.avals[inputs[0]].shape:  # the gradient of padding by no samples
+            made: Any = equation.outvars[0].aval
+            return (self.constant(np.zeros(made.shape, made.dtype)),)
         if name == "cond" and inputs[0] in self.constants:
             branches = params["branches"]
             chosen = int(np.clip(int(self.constants[inputs[0]]), 0, len(branches) - 1))

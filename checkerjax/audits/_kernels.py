@@ -55,8 +55,7 @@ class KernelArrays:
 
 
 def _ordered(array: np.ndarray, kernel: Kernel) -> np.ndarray:
-    array = array.transpose([*kernel.order, *(d for d in range(array.ndim) if d not in kernel.order)])
-    return array
+    return array.transpose([*kernel.order, *(d for d in range(array.ndim) if d not in kernel.order)])
 
 
 def random_inputs(arrays: Sequence[Any], seed: int = 0) -> list[Any]:

@@ -231,15 +231,3 @@ def _stacked(arrays: Sequence[np.ndarray], lengths: Sequence[int], axis: int) ->
     for a, common[axis] in zip(arrays, lengths):
         parts.append(np.broadcast_to(a, common))
     return np.concatenate(parts, axis)
-
-
-def indexed(move: Move, shape: Shape, flat: np.ndarray) -> Move:
-    """The elements at flat indices into the array, -1 for a zero; `flat` is broadcastable to `shape`."""
-    inside = flat >= 0
-    places = np.unravel_index(np.where(inside, flat, 0), move.shape)
-
-    def look(a: np.ndarray) -> np.ndarray:
-        return a[tuple(p if n > 1 else np.zeros_like(p) for p, n in zip(places, a.shape))]
-
-    out = move.each(tuple(shape), look)
-    return out if inside.all() else out.times(minimal(inside.astype(np.float64)))

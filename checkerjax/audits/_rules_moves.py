@@ -11,7 +11,7 @@ import numpy as np
 from checkerjax.audits import _moves as moves
 from checkerjax.audits._axes import reads_of_matrix
 from checkerjax.audits._flatten import Step
-from checkerjax.audits._graph import Located, Node
+from checkerjax.audits._graph import Located
 from checkerjax.audits._moves import Move
 from checkerjax.audits._run import evaluate
 from checkerjax.audits._walk_state import Walk
@@ -298,8 +298,3 @@ def _summed(
     matrix = np.asarray(jax.vmap(column)(jax.numpy.eye(n))).T
     at = into[0] if into else next(d for d in range(len(small)) if d not in free)
     return walk.along_axis(step, data, out_of[0], at, reads_of_matrix(matrix))
-
-
-def node_of_shape(node: Node) -> Move:
-    """The field of a node as it is."""
-    return moves.identity(node.shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from checkerjax.audits._flatten import Step, Value
 from checkerjax.audits._graph import CHANNEL, Located, Node
-from checkerjax.audits._moves import Move, identity, minimal, reshape, varying
+from checkerjax.audits._moves import identity, minimal, reshape, varying
 from checkerjax.audits._run import evaluate
 from checkerjax.audits._settle import carried, settle
 from checkerjax.audits._walk_state import CONSTANT, DATA, Walk
@@ -72,7 +72,7 @@ def _still_moved(walk: Walk, step: Step) -> Located | None:
 def _factor(walk: Walk, step: Step, data: Value) -> np.ndarray | None:
     name, inputs = step.name, step.inputs
     others = [walk.known(v) for v in inputs if v != data]
-    if any(o is None for o in others) or inputs.count(data) > 1:
+    if any(o is None or np.iscomplexobj(o) for o in others) or inputs.count(data) > 1:
         return None
     if name == "mul":
         return minimal(np.asarray(others[0], np.float64))
@@ -100,7 +100,8 @@ def _of_statistics(walk: Walk, step: Step, values: list[Value]) -> list[Located]
             made = walk.add("pointwise", nodes, step, whole.roles, step.outputs[0], operation=step.name)
             return [walk.whole(made)]
     node = Node("pointwise", nodes, base.shape, base.roles, step, None, operation=step.name, alone=walk.alone)
-    return [Located(walk.graph.add(node), Move(first.move.shape, first.move.coords, first.move.factors))]
+    wide = dataclasses.replace(first.move, shape=walk.shape(step.outputs[0]))  # axes of one sample are spread
+    return [Located(walk.graph.add(node), wide)]
 
 
 def _commuted(walk: Walk, step: Step, fields: list[Value], statistics: list[Value]) -> list[Located] | None:
@@ -119,7 +120,8 @@ def _commuted(walk: Walk, step: Step, fields: list[Value], statistics: list[Valu
     base = walk.graph.nodes[first.node]
     nodes = tuple(dict.fromkeys([o.node for o in located] + [walk.graph.located[v].node for v in statistics]))
     node = Node("pointwise", nodes, base.shape, base.roles, step, None, operation=step.name, alone=walk.alone)
-    return [Located(walk.graph.add(node), first.move)] * len(step.outputs)
+    wide = dataclasses.replace(first.move, shape=walk.shape(step.outputs[0]))  # axes of one sample are spread
+    return [Located(walk.graph.add(node), wide)] * len(step.outputs)
 
 
 def _unscaled(walk: Walk, step: Step, located: Located) -> Located:

@@ -38,13 +38,15 @@ def _left(shape: tuple[int, ...], axes: set[int]) -> list[int]:
 def _over_channels(walk: Walk, step: Step, data: Located, axes: set[int], carries: Carried) -> list[Located] | None:
     """A sum over (some of the) channels: the positions stay where they are, whatever was split."""
     base, move = walk.graph.nodes[data.node], data.move
-    if any(varying(f) & axes for f in move.masks) or BATCH in set().union(*(carries.axes[d] for d in axes)):
+    left = _left(move.shape, axes)
+    shuffled = any(CHANNEL in carries.axes[d] and len(carries.axes[d]) > 1 for d in left)  # its phases differ
+    summed = set().union(*(carries.axes[d] for d in axes))
+    if shuffled or BATCH in summed or any(varying(f) & axes for f in move.masks):
         whole = walk.settled(step.inputs[0], step)
         if whole is None or BATCH not in walk.graph.nodes[whole].roles:
             return None
         roles = tuple(r for d, r in enumerate(walk.graph.nodes[whole].roles) if d not in axes)
         return [walk.whole(walk.add("channels", [whole], step, roles, step.outputs[0], operation=step.name))]
-    left = _left(move.shape, axes)
     kept = [d for d in left if carries.axes[d] == {CHANNEL}]
     roles = tuple(r for r in base.roles if r != CHANNEL)
     count = math.prod(move.shape[d] for d in kept)

@@ -90,7 +90,7 @@ def guess_roles(source: Roles, carries: Carried, move: Move) -> Roles | None:
         elif CHANNEL in has:
             roles[d] = CHANNEL
     merged = _without_splits(roles, carries, spatial)
-    return None if merged is None else _filled(merged, source, move.shape, spatial)
+    return None if merged is None else _filled(merged, source, move.shape)
 
 
 def _without_splits(roles: list[Role | None], carries: Carried, spatial: list[int]) -> list[Role | None] | None:
@@ -109,7 +109,7 @@ def _without_splits(roles: list[Role | None], carries: Carried, spatial: list[in
     return roles
 
 
-def _filled(roles: list[Role | None], source: Roles, shape: tuple[int, ...], spatial: list[int]) -> Roles | None:
+def _filled(roles: list[Role | None], source: Roles, shape: tuple[int, ...]) -> Roles | None:
     """Axes that carry nothing take the roles that are missing, in the order of the source."""
     empty = [d for d, r in enumerate(roles) if r is None]
     missing = [r for r in source if r not in roles and (isinstance(r, int) or r == CHANNEL)]

@@ -9,12 +9,13 @@ from checkerjax.audits import _rules_moves as rules_moves
 from checkerjax.audits import _rules_sums as rules_sums
 from checkerjax.audits import _rules_windows as rules_windows
 from checkerjax.audits._flatten import Program, Step, Value
-from checkerjax.audits._graph import Graph, Located, Node, Roles, field_roles
+from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Located, Node, Roles, field_roles
 from checkerjax.audits._moves import identity
 from checkerjax.audits._rules_pointwise import NARY, UNARY, pointwise
 from checkerjax.audits._walk_state import DATA, Walk, classify, constants
 
 Rule = Callable[[Walk, Step], Sequence[Located | None] | None]
+MOST_AXES = 3  # of space
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(rules_moves.ONE, rules_moves.one_move),
@@ -138,11 +139,18 @@ def _not_understood(state: Walk, step: Step) -> list[Located | None]:
     for value in step.outputs:
         shape = state.shape(value)
         like = [state.graph.nodes[n].roles for n in inputs if len(state.graph.nodes[n].roles) == len(shape)]
-        roles = like[0] if like else field_roles(len(shape), state.layout) if shape else ()
+        roles = like[0] if like else _roles_unknown(len(shape), state.layout)
         results.append(
             state.whole(state.add("unknown", tuple(dict.fromkeys(inputs)), step, roles, value, operation=step.name))
         )
     return results
+
+
+def _roles_unknown(ndim: int, layout: str) -> Roles:
+    """Of an array that nothing is known of; with more axes than a volume has, it is taken for no field."""
+    if ndim - 2 > MOST_AXES:
+        return (*(BATCH for _ in range(ndim - 1)), CHANNEL)
+    return field_roles(ndim, layout) if ndim else ()
 
 
 def explain(graph: Graph) -> list[str]:

@@ -110,16 +110,6 @@ class Walk:
         """Says that a value of the program is the field of a node."""
         self.graph.nodes[node] = dataclasses.replace(self.graph.nodes[node], value=value)
 
-    def varies_in_space(self, value: Value, like: Located) -> bool:
-        """Whether a parameter may differ from position to position of an array that it meets there."""
-        shape = self.shape(value)
-        roles = self.graph.nodes[like.node].roles
-        carries = carried(roles, like.move)
-        if len(shape) != len(carries.axes):
-            return False
-        spread = self.spread.get(value, frozenset(d for d, n in enumerate(shape) if n > 1))
-        return any(any(isinstance(r, int) for r in carries.axes[d]) for d in spread)
-
     def settled_located(self, data: Located, step: Step) -> int | None:
         return settle(self.graph, data, step, None, want=None, layout=self.layout)
 

@@ -1,0 +1,37 @@
+"""Layers for flax.linen: parameters here, arithmetic in `checkerjax.ops`.
+
+Channels come last. An int for `kernel_size` means one spatial axis, as in Flax; an int for a scale or a stride means
+every axis. `ConvTranspose` takes the place of Flax's own.
+"""
+
+from checkerjax.nn.linen._convolutions import FIRConv as FIRConv
+from checkerjax.nn.linen._convolutions import ResizeConv as ResizeConv
+from checkerjax.nn.linen._convolutions import SubPixelConv as SubPixelConv
+from checkerjax.nn.linen._pools import BlurPool as BlurPool
+from checkerjax.nn.linen._pools import Downsample as Downsample
+from checkerjax.nn.linen._pools import L2Pool as L2Pool
+from checkerjax.nn.linen._pools import MaxBlurPool as MaxBlurPool
+from checkerjax.nn.linen._published import CARAFE as CARAFE
+from checkerjax.nn.linen._published import LargeContextUpsample as LargeContextUpsample
+from checkerjax.nn.linen._published import PixelTransposedConv as PixelTransposedConv
+from checkerjax.nn.linen._smooth import BilinearAdditive as BilinearAdditive
+from checkerjax.nn.linen._smooth import Hold as Hold
+from checkerjax.nn.linen._smooth import Upsample as Upsample
+from checkerjax.nn.linen._transposed import ConvTranspose as ConvTranspose
+
+__all__ = [
+    "CARAFE",
+    "BilinearAdditive",
+    "BlurPool",
+    "ConvTranspose",
+    "Downsample",
+    "FIRConv",
+    "Hold",
+    "L2Pool",
+    "LargeContextUpsample",
+    "MaxBlurPool",
+    "PixelTransposedConv",
+    "ResizeConv",
+    "SubPixelConv",
+    "Upsample",
+]

@@ -1,0 +1,160 @@
+"""Fixed layers that downsample, for linen."""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+
+from checkerjax._checks import Padding, PerAxis
+from checkerjax.nn import _fixed as fixed
+from checkerjax.nn._layers import located
+from checkerjax.nn.linen._place import place_of
+
+
+class Downsample(nn.Module):
+    """A fixed downsampling.
+
+    Args:
+      scale: input samples per output sample; an int or one per axis.
+      method: "stride", "average", "max", "blur" or "l2", as in `checkerjax.downsample`.
+      window: samples that one output sees, as there.
+      padding: as there.
+      pad_mode: as there.
+
+    Shapes:
+      inputs `[N, *spatial, C]` with 1, 2 or 3 spatial axes, output `[N, *o, C]`; no parameters.
+
+    Raises:
+      ValueError: in a call, for arguments or shapes that do not fit; it names the module's path.
+      TypeError: in a call, for an argument of the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> Downsample(scale=2).apply({}, jnp.ones((1, 8, 8, 3))).shape
+      (1, 4, 4, 3)
+
+    References:
+      Zhang, Making convolutional networks shift-invariant again, arXiv:1904.11486.
+    """
+
+    scale: PerAxis = 2
+    method: str = "average"
+    window: PerAxis | None = None
+    padding: Padding | None = None
+    pad_mode: str | None = None
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """A field, its channels last, to a field."""
+        with located(place_of(self)):
+            return fixed.downsample(self, inputs)
+
+
+class BlurPool(nn.Module):
+    """Binomial taps, then every scale-th sample: what makes strides and pools less sensitive to shifts.
+
+    Args:
+      scale: input samples per output sample; an int or one per axis.
+      window: binomial taps; an int or one per axis; scale + 1 by default.
+      padding: "SAME", "VALID", an int, or one (low, high) pair per axis.
+      pad_mode: as in `checkerjax.pad`.
+
+    Shapes:
+      inputs `[N, *spatial, C]` with 1, 2 or 3 spatial axes, output `[N, *ceil(spatial / scale), C]` for "SAME"; no
+      parameters.
+
+    Raises:
+      ValueError: in a call, for arguments or shapes that do not fit; it names the module's path.
+      TypeError: in a call, for an argument of the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> BlurPool(scale=2).apply({}, jnp.ones((1, 8, 8, 3))).shape
+      (1, 4, 4, 3)
+
+    References:
+      Zhang, Making convolutional networks shift-invariant again, arXiv:1904.11486.
+    """
+
+    scale: PerAxis = 2
+    window: PerAxis | None = None
+    padding: Padding = "SAME"
+    pad_mode: str = "reflect"
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """A field, its channels last, to a field."""
+        with located(place_of(self)):
+            return fixed.blur_pool(self, inputs)
+
+
+class MaxBlurPool(nn.Module):
+    """Max pooling whose subsampling is blurred: the maximum at every sample, then `BlurPool`.
+
+    Args:
+      scale: input samples per output sample; an int or one per axis.
+      window: of the maximum; an int or one per axis.
+      blur_window: binomial taps; an int or one per axis; scale + 1 by default.
+      padding: of the maximum; never wins it.
+      pad_mode: of the blur.
+
+    Shapes:
+      inputs `[N, *spatial, C]` with 1, 2 or 3 spatial axes, output `[N, *ceil(m / scale), C]`, m the size that the
+      maximum leaves; no parameters.
+
+    Raises:
+      ValueError: in a call, for arguments or shapes that do not fit; it names the module's path.
+      TypeError: in a call, for an argument of the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> MaxBlurPool(scale=2).apply({}, jnp.ones((1, 8, 8, 3))).shape
+      (1, 4, 4, 3)
+
+    References:
+      Zhang, Making convolutional networks shift-invariant again, arXiv:1904.11486.
+    """
+
+    scale: PerAxis = 2
+    window: PerAxis = 2
+    blur_window: PerAxis | None = None
+    padding: Padding = "VALID"
+    pad_mode: str = "reflect"
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """A field, its channels last, to a field."""
+        with located(place_of(self)):
+            return fixed.max_blur_pool(self, inputs)
+
+
+class L2Pool(nn.Module):
+    """The root of the Hann-weighted mean of squares, subsampled.
+
+    Args:
+      scale: input samples per output sample, s; an int or one per axis; the window has 2 s - 1 taps.
+      padding: "SAME", "VALID", an int, or one (low, high) pair per axis.
+      pad_mode: as in `checkerjax.pad`.
+
+    Shapes:
+      inputs `[N, *spatial, C]` with 1, 2 or 3 spatial axes, output `[N, *ceil(spatial / scale), C]` for "SAME"; no
+      parameters.
+
+    Raises:
+      ValueError: in a call, for arguments or shapes that do not fit; it names the module's path.
+      TypeError: in a call, for an argument of the wrong type.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> L2Pool(scale=2).apply({}, jnp.ones((1, 8, 8, 3))).shape
+      (1, 4, 4, 3)
+
+    References:
+      Henaff and Simoncelli, Geodesics of learned representations, arXiv:1511.06394.
+    """
+
+    scale: PerAxis = 2
+    padding: Padding = "SAME"
+    pad_mode: str = "zeros"
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """A field, its channels last, to a field."""
+        with located(place_of(self)):
+            return fixed.l2_pool(self, inputs)
