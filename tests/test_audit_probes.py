@@ -17,9 +17,9 @@ from checkerjax.audits._fuse import fuse
 from checkerjax.audits._interior import Region, extents, longest_run, region
 from checkerjax.audits._probes import probe_program
 from checkerjax.audits._redraw import Redraw
+from checkerjax.audits._report_parts import THRESHOLDS, Outcome
 from checkerjax.audits._statistics import gather, measured, power_chance
 from checkerjax.audits._sums import Sums, field_sums, neighbours
-from checkerjax.audits._verdict import verdict
 from checkerjax.audits._walk import walk
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
@@ -47,6 +47,12 @@ def output(fn, *args, **options):
     (field,) = probed(fn, *args, **options).outputs
     assert field is not None
     return field
+
+
+def verdict(fields):
+    """Of the one field among these."""
+    (field,) = (each for each in fields if each is not None)
+    return Outcome(field.lattice_ratio, field.power_ratio, power_chance=field.power_chance).verdict(THRESHOLDS)
 
 
 def weights(rng, *shapes):

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
 
-from checkerjax.audits._interior import Region
-from checkerjax.audits._statistics import Measured
-from checkerjax.audits._verdict import verdict
-
-QUIET = Measured(
-    lattice_ratio=0.0,
-    power_ratio=1.0,
-    lattice_ratios=(),
-    power_ratios=(),
-    zero_share=None,
-    power_chance=1.05,
-    power_noise=1.05,
-    period=(2, 2),
-    region=Region((0, 0), (4, 4), (2, 2), False),
-    draws=32,
-)
+from checkerjax.audits._report_parts import THRESHOLDS, Outcome, Thresholds
 
 
 @pytest.mark.parametrize(
@@ -33,27 +17,21 @@ QUIET = Measured(
         (2e-3, 1.2, "lines"),
         (1e-3, 1.21, "power"),
         (math.inf, math.inf, "both"),
+        (None, 1.21, "power"),
+        (2e-3, None, "lines"),
+        (None, None, None),  # nothing was measured
     ],
 )
 def test_each_statistic_has_its_word(lines, power, expected):
-    field = dataclasses.replace(QUIET, lattice_ratio=lines, power_ratio=power)
-    assert verdict([field]) == expected
+    assert Outcome(lines, power, power_chance=1.05).verdict(THRESHOLDS) == expected
 
 
 def test_power_within_chance_is_none():
-    field = dataclasses.replace(QUIET, power_ratio=1.3, power_chance=1.4)
-    assert verdict([field]) == "clean"
-    assert verdict([dataclasses.replace(field, power_ratio=1.41)]) == "power"
+    assert Outcome(0.0, 1.3, power_chance=1.4).verdict(THRESHOLDS) == "clean"
+    assert Outcome(0.0, 1.41, power_chance=1.4).verdict(THRESHOLDS) == "power"
 
 
 def test_thresholds_are_arguments():
-    field = dataclasses.replace(QUIET, lattice_ratio=0.5, power_ratio=1.1)
-    assert verdict([field], max_lattice_ratio=0.6) == "clean"
-    assert verdict([field], max_power_ratio=1.08) == "both"
-
-
-def test_all_outputs_count_and_those_without_space_do_not():
-    lines, power = dataclasses.replace(QUIET, lattice_ratio=1.0), dataclasses.replace(QUIET, power_ratio=2.0)
-    assert verdict([None, lines, power]) == "both"
-    assert verdict([None, QUIET]) == "clean"
-    assert verdict([None]) == "clean"
+    field = Outcome(0.5, 1.1, power_chance=1.05)
+    assert field.verdict(Thresholds(max_lattice_ratio=0.6)) == "clean"
+    assert field.verdict(Thresholds(max_power_ratio=1.08)) == "both"

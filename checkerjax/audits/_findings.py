@@ -114,7 +114,6 @@ def _upsampling_before(graph: Graph, i: int) -> tuple[int, ...]:
 
 
 def _shuffle_group(graph: Graph, i: int) -> Group:
-    readers = graph.consumers()
     between: set[int] = set()
     sources: set[int] = set()
     waiting = [graph.nodes[i].inputs[0]]
@@ -125,13 +124,8 @@ def _shuffle_group(graph: Graph, i: int) -> Group:
         elif at not in between:
             between.add(at)
             waiting += graph.nodes[at].inputs
-    whole = {i, *between}
     at = min(sources, default=i)
-    if (
-        len(sources) != 1
-        or graph.nodes[at].kind != "conv"
-        or not {r for j in (at, *between) for r in readers[j]} <= whole
-    ):
+    if len(sources) != 1 or graph.nodes[at].kind != "conv":
         return Group((i,), shuffle=graph.nodes[i])
     nodes = tuple(graph.nodes[j] for j in sorted(between))
     return Group((at, *sorted(between), i), conv=graph.nodes[at], shuffle=graph.nodes[i], between=nodes)

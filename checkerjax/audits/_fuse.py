@@ -123,10 +123,10 @@ class _Fuser:
 
     def _added(self, node: Node) -> Form | None:
         """Shifts of one field, added along one axis."""
-        if any(i not in self.forms for i in node.inputs):
+        if not any(i in self.forms for i in node.inputs):
             return None
-        one, two = (self.forms[i] for i in node.inputs)
-        if one.base != two.base or any(f.is_identity() for f in (one, two)) or one.roles != two.roles:
+        one, two = (self._before(i) for i in node.inputs)
+        if one.base != two.base or one.roles != two.roles:
             return None
         differ = [a for a, (x, y) in enumerate(zip(one.reads, two.reads)) if not _equal(x, y)]
         if len(differ) != 1 or min(f.reads[differ[0]].taps for f in (one, two)) > 1:

@@ -49,7 +49,8 @@ def measure_reading(reading: Reading, probing: Probing | None, *, gradient: bool
     findings = tuple(_with_numbers(f, measured.get(f.nodes[-1]), gradient) for f in reading.findings)
     outcome = _outcome(reading, probed, gradient)
     rows = traced_rows(reading.graph, nodes, findings, measured)
-    return Result(outcome, findings, rows, *((), None) if probed is None else (probed.notes, probed.spectrum))
+    notes, spectrum = ((), None) if probed is None else (probed.notes, probed.spectrum)
+    return Result(outcome, findings, rows, (*_one_of_several(reading, gradient), *notes), spectrum)
 
 
 def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
@@ -73,11 +74,27 @@ def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
 
 def _chosen(reading: Reading) -> int:
     """The output that the verdict is about: the first that is a field."""
-    for i, value in enumerate(reading.program.outputs):
-        located = reading.graph.located.get(value)
-        if located is not None and reading.graph.nodes[located.node].spatial:
-            return i
-    return 0
+    return next(iter(_fields(reading)), 0)
+
+
+def _fields(reading: Reading) -> list[int]:
+    """The outputs that are fields."""
+    located = [reading.graph.located.get(value) for value in reading.program.outputs]
+    spatial = [() if at is None else reading.graph.nodes[at.node].spatial for at in located]
+    return [i for i, sizes in enumerate(spatial) if sizes]
+
+
+def _one_of_several(reading: Reading, gradient: bool) -> list[str]:
+    """A note where other outputs are fields too."""
+    fields = _fields(reading)
+    if len(fields) < 2:
+        return []
+    if gradient:
+        return [f"Of the gradients of {len(fields)} inputs the first alone is measured."]
+    return [
+        f"fn returns {len(fields)} fields, and the verdict is about the first of them alone (output {fields[0]}). "
+        "For another, audit a function that returns that one."
+    ]
 
 
 def _with_numbers(finding: Finding, field: Measured | None, gradient: bool) -> Finding:

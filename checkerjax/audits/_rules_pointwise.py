@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from checkerjax.audits._axes import LONGEST
 from checkerjax.audits._flatten import Step, Value
 from checkerjax.audits._graph import CHANNEL, Located, Node
 from checkerjax.audits._moves import identity, minimal, reshape, varying
@@ -66,7 +67,18 @@ def _still_moved(walk: Walk, step: Step) -> Located | None:
     if factor.ndim < len(located.move.shape):
         factor = factor.reshape((1,) * (len(located.move.shape) - factor.ndim) + factor.shape)
     wide = dataclasses.replace(located.move, shape=walk.shape(step.outputs[0]))  # axes of one sample are spread
-    return located._replace(move=wide.times(factor))
+    moved = wide.times(factor)
+    return None if any(_is_texture(f) for f in moved.masks) else located._replace(move=moved)
+
+
+def _is_texture(factor: np.ndarray) -> bool:
+    """Whether a factor is no product of one for each axis, and repeats along none: the mask of a dropout, say."""
+    axes = varying(factor)
+    return len(axes) > 1 and not any(_repeats(np.moveaxis(factor, a, 0)) for a in axes)
+
+
+def _repeats(rows: np.ndarray) -> bool:
+    return any(np.array_equal(rows[p:], rows[:-p]) for p in range(1, min(len(rows) // 2, LONGEST) + 1))
 
 
 def _factor(walk: Walk, step: Step, data: Value) -> np.ndarray | None:
@@ -160,14 +172,24 @@ def _together(walk: Walk, other: Located, first: Located) -> bool:
         n for n, r in zip(wide.shape, wide.roles) if r != CHANNEL
     ]:
         return False
-    pairs = [
-        (c, d)
-        for c, d, r in zip(other.move.coords, first.move.coords, one.roles)
-        if r != CHANNEL or one.feature_count > 1
-    ]
-    factors = list(zip(other.move.factors, first.move.factors))
-    same = len(other.move.factors) == len(first.move.factors) and one.feature_count in (1, wide.feature_count)
-    return same and all(a.shape == b.shape and np.array_equal(a, b) for a, b in (*pairs, *factors))
+    pairs = list(zip(other.move.factors, first.move.factors))
+    for c, d, r in zip(other.move.coords, first.move.coords, one.roles):
+        if r != CHANNEL:
+            pairs.append((c, d))
+        elif not _follows(c, d):
+            return False
+    same = len(other.move.factors) == len(first.move.factors)
+    return same and all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
+
+
+def _follows(other: np.ndarray, first: np.ndarray) -> bool:
+    """Whether one coordinate says what another is: the maximum over a head's keys goes with all keys of that head."""
+    if other.size == 1 or (other.shape == first.shape and np.array_equal(other, first)):
+        return True
+    if not varying(other) <= varying(first):
+        return False
+    pairs = np.stack([np.broadcast_to(other, first.shape).ravel(), first.ravel()])
+    return np.unique(pairs, axis=1).shape[1] == np.unique(first).size
 
 
 def _keeps_zero(walk: Walk, step: Step) -> bool:

@@ -39,9 +39,13 @@ def _over_channels(walk: Walk, step: Step, data: Located, axes: set[int], carrie
     """A sum over (some of the) channels: the positions stay where they are, whatever was split."""
     base, move = walk.graph.nodes[data.node], data.move
     left = _left(move.shape, axes)
-    shuffled = any(CHANNEL in carries.axes[d] and len(carries.axes[d]) > 1 for d in left)  # its phases differ
-    summed = set().union(*(carries.axes[d] for d in axes))
-    if shuffled or BATCH in summed or any(varying(f) & axes for f in move.masks):
+    if any(CHANNEL in carries.axes[d] and len(carries.axes[d]) > 1 for d in left):  # each phase has its own channels
+        whole = walk.settled(step.inputs[0], step)
+        if whole is None:
+            return None
+        data = walk.graph.located[step.inputs[0]]
+        return _over_channels(walk, step, data, axes, carried(walk.graph.nodes[whole].roles, data.move))
+    if any(varying(f) & axes for f in move.masks) or BATCH in set().union(*(carries.axes[d] for d in axes)):
         whole = walk.settled(step.inputs[0], step)
         if whole is None or BATCH not in walk.graph.nodes[whole].roles:
             return None

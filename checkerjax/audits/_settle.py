@@ -122,9 +122,13 @@ def _filled(roles: list[Role | None], source: Roles, shape: tuple[int, ...]) -> 
         for d, r in zip(empty, sorted(missing, key=lambda r: order[r])):
             roles[d] = r
     else:
+        needed = [r for r in missing if isinstance(r, int)]
+        wide = [d for d in empty if shape[d] > 1]
+        if CHANNEL not in source and CHANNEL not in roles and len(empty) > len(needed):  # what was summed away
+            roles[wide[0] if wide else empty[-1]] = CHANNEL
+            empty = [d for d in empty if roles[d] is None]
         if any(shape[d] > 1 for d in empty):
             return None
-        needed = [r for r in missing if isinstance(r, int)]
         for d in empty:
             roles[d] = needed.pop(0) if needed else BATCH
     return tuple(r if r is not None else BATCH for r in roles)

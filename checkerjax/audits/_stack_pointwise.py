@@ -11,7 +11,7 @@ import numpy as np
 from checkerjax.audits._flatten import Program, Step, Value
 from checkerjax.audits._numpy_steps import can_run, run_numpy
 from checkerjax.audits._run import evaluate
-from checkerjax.audits._walk_state import DATA, PARAMETER
+from checkerjax.audits._walk_state import DATA, PARAMETER, is_array
 from checkerjax.ops._downsample import L2_EPSILON
 from checkerjax.stacks import _layers as layers
 from checkerjax.stacks._layers import Layer
@@ -64,6 +64,8 @@ class Pieces:
             operands = [self._fixed(v) for v in step.inputs]
             outputs = [run_numpy(step, operands)] if can_run(step) else evaluate(step.equation, operands)
             self.fixed |= dict(zip(step.outputs, outputs))
+        if not is_array(self.fixed[value]):  # a key
+            return self.fixed[value]
         array = np.asarray(self.fixed[value])
         if not np.issubdtype(array.dtype, np.floating):
             return array

@@ -179,9 +179,7 @@ def constants(program: Program, classes: dict[Value, str]) -> dict[Value, np.nda
         else:
             wanted.update(dict.fromkeys(v for v in step.inputs if classes[v] == CONSTANT))
     known = {
-        v: np.asarray(program.constants[v])
-        for v in wanted
-        if v in program.constants and _is_array(program.constants[v])
+        v: np.asarray(program.constants[v]) for v in wanted if v in program.constants and is_array(program.constants[v])
     }
     missing = [v for v in wanted if v in made]
     needed, waiting = set(), list(missing)
@@ -205,7 +203,7 @@ def constants(program: Program, classes: dict[Value, str]) -> dict[Value, np.nda
     if left:
         read = {v for s in steps for v in s.inputs}
         made_now |= dict(zip(left, jax.jit(compute)({v: a for v, a in sources.items() if v in read})))
-    known |= {v: np.asarray(a) for v, a in made_now.items() if _is_array(a)}
+    known |= {v: np.asarray(a) for v, a in made_now.items() if is_array(a)}
     return known
 
 
@@ -213,14 +211,15 @@ def _without_compiling(steps: Sequence[Step], values: dict[Value, Any]) -> list[
     """Runs what NumPy can, putting its outputs among the values; the steps that are left."""
     left = []
     for step in steps:
-        if can_run(step) and all(v in values and _is_array(values[v]) for v in step.inputs):
+        if can_run(step) and all(v in values and is_array(values[v]) for v in step.inputs):
             values[step.outputs[0]] = run_numpy(step, [values[v] for v in step.inputs])
         else:
             left.append(step)
     return left
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Whether NumPy can hold a value: not so typed keys."""
     dtype = getattr(value, "dtype", None)
     return dtype is None or not jax.numpy.issubdtype(dtype, jax.dtypes.extended)
 
@@ -237,5 +236,5 @@ def kernel_of(walk: Walk, value: Value, order: tuple[int, ...], groups: int, fli
 
 __all__ = [
     "BATCH", "CHANNEL", "CONSTANT", "DATA", "PARAMETER", "Walk", "classify", "constants", "every_step",
-    "identity_reads", "kernel_of",
+    "identity_reads", "is_array", "kernel_of",
 ]  # fmt: skip
