@@ -62,9 +62,12 @@ def test_normalising_layers_are_pointwise_both_ways(layer):
 
 
 def test_a_mean_over_channels_put_back_by_broadcasting():
-    report = cj.audit(lambda k, x: deconv(x, k) - jnp.broadcast_to(x.mean(-1)[..., None], x.shape).sum(), kernel(3, 3),
-                      field(), static=True)  # fmt: skip
+    def model(k, x):
+        return deconv(x - jnp.broadcast_to(x.mean(-1)[..., None], x.shape), k)
+
+    report = cj.audit(model, kernel(3, 3), field(), static=True)
     assert told(report.forward) == [("up", (3, 3), (2, 2), "uneven")]
+    assert told(report.backward) == [("down", (3, 3), (2, 2), "tied")]
 
 
 def test_attention_of_several_heads_is_understood():
