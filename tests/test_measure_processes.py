@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import os
 import pathlib
 import runpy
 import signal
+import subprocess
+import sys
+import time
 import types
 from typing import Any
 
@@ -84,10 +88,46 @@ def test_a_picture_that_ends_its_process_is_named_and_the_next_has_another(capfd
     with processes(1, task) as call:
         ask: Any = call
         assert ask(WRITTEN) == [1, 2]
-        assert ask(KILLED) == [Unreadable(KILLED, "the process that measured it ended (SIGKILL).")]
-        assert ask(LEFT) == [Unreadable(LEFT, "the process that measured it ended (exit code 3).")]
+        assert ask(KILLED) == [Unreadable(KILLED, "the process that measured it ended.")]
+        assert ask(LEFT) == [Unreadable(LEFT, "the process that measured it ended.")]
         assert ask(WRITTEN) == [1, 2]
         with pytest.raises(ZeroDivisionError):
             ask("1 / 0")
         assert ask("[3]") == [3]
     assert capfd.readouterr().out == ""
+
+
+def test_processes_end_with_a_command_that_is_killed():
+    code = """
+import os, time
+from checkerjax.cli._measure_processes import processes
+with processes(1, eval) as ask:
+    print(ask("__import__('os').getpid()"), flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(child, 0)
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the process lives on")
+
+
+def test_processes_do_not_run_the_caller_s_script_again(tmp_path):
+    for i in range(2):
+        runs.write(tmp_path / f"{i}.png", runs.noise(i, (32, 32)))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from checkerjax.cli import main, _measure_pictures\n"
+        "_measure_pictures.MANY = 2\n"
+        f"raise SystemExit(main(['measure', {str(tmp_path)!r}, '--workers', '2', '--json', '-', '--quiet']))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0
+    assert len(runs.strict(run.stdout)["pictures"]) == 2

@@ -1,118 +1,91 @@
 """Many pictures measured by processes: of threads, Python's lock lets hardly more than one run at a time.
 
-The processes are started as interpreters of their own, with nothing of the caller's but its import path: a fork would
-copy the threads' locks of JAX and BLAS, and a spawn would run the caller's script again.
+Each process is an executor of its own, so that one that does not survive a picture says which. They are spawned: a fork
+would copy the threads' locks of JAX and BLAS.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import pathlib
-import pickle
 import queue
 import signal
-import subprocess
 import sys
+import threading
+import types
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 
 from checkerjax.images import Unreadable
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 
-_CODE = """
-import signal
-for number in (signal.SIGINT, signal.SIGTERM):  # these ask the whole group; what is in hand is to be finished
-    signal.signal(number, signal.SIG_IGN)
-import sys
-sys.path[:] = {path!r}
-from checkerjax.cli._measure_processes import serve
-serve()
-"""
-
 
 @contextlib.contextmanager
 def processes(count: int, task: Callable[[pathlib.Path], list]) -> Iterator[Callable[[pathlib.Path], list]]:
     """`task`, done by `count` processes; for as many threads to call. They end with the context."""
-    everyone = [_Process(task) for _ in range(count)]
-    idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-    for process in everyone:
-        idle.put(process)
+    everyone = [_process() for _ in range(count)]
+    idle: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for i in range(count):
+        idle.put(i)
 
     def call(path: pathlib.Path) -> list:
-        process = idle.get()
+        i = idle.get()
         try:
-            return process.ask(path)
+            return everyone[i].submit(task, path).result()
+        except BrokenProcessPool:
+            everyone[i].shutdown()
+            everyone[i] = _process()
+            return [Unreadable(str(path), "the process that measured it ended.")]
         finally:
-            idle.put(process)
+            idle.put(i)
 
     try:
         yield call
     finally:
         for process in everyone:
-            process.end()
+            process.shutdown()
 
 
-class _Process:
-    def __init__(self, task: Callable[[pathlib.Path], list]) -> None:
-        self._task = task
-        self._start()
-
-    def _start(self) -> None:
-        code = _CODE.format(path=sys.path)
-        self._child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        with contextlib.suppress(BrokenPipeError):  # it ended already, as `ask` will notice
-            self._send(self._task)
-
-    def _send(self, item: object) -> None:
-        assert self._child.stdin is not None
-        pickle.dump(item, self._child.stdin, pickle.HIGHEST_PROTOCOL)
-        self._child.stdin.flush()
-
-    def ask(self, path: pathlib.Path) -> list:
-        """What the task returns, or raises; that the picture is unreadable where the process did not survive it."""
-        assert self._child.stdout is not None
-        try:
-            self._send(path)
-            answer = pickle.load(self._child.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            code = self.end()
-            self._start()
-            return [Unreadable(str(path), f"the process that measured it ended ({_cause(code)}).")]
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def end(self) -> int:
-        """Its exit code, once it has nothing to do; what comes of a picture that it is in the middle of is dropped."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        with contextlib.suppress(OSError):
-            self._child.stdin.close()
-        self._child.stdout.close()
-        return self._child.wait()
+def _process() -> concurrent.futures.Executor:
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=context, initializer=_begin)
+    with _nothing_to_import_again():
+        executor.submit(os.getpid)  # starts it
+    return executor
 
 
-def _cause(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+@contextlib.contextmanager
+def _nothing_to_import_again() -> Iterator[None]:
+    """A spawned process imports the caller's main module, and so would run an unguarded script a second time."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
-def serve() -> None:
-    """The life of a process: a task, then paths, until standard input ends."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
-    with prepared(), contextlib.suppress(EOFError, BrokenPipeError):
-        task = pickle.load(sys.stdin.buffer)
-        while True:
-            path = pickle.load(sys.stdin.buffer)
-            try:
-                answer = task(path)
-            except Exception as error:  # raised where it can be told
-                answer = error
-            pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-            answers.flush()
+def _begin() -> None:
+    """In a process: signals ask the whole group, and what is in hand is to be finished; its output is no report."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _keep_freed_memory()
+    _own_words()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)  # it was killed: no more work comes, and nobody would say so
 
 
 @contextlib.contextmanager
@@ -120,8 +93,12 @@ def prepared() -> Iterator[None]:
     """Freed memory is kept for the next picture, and what is wrong with a file is said in one line, by us."""
     _keep_freed_memory()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        _own_words()
         yield
+
+
+def _own_words() -> None:
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _keep_freed_memory() -> None:
