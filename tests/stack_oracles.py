@@ -180,6 +180,10 @@ def _tanh(layer, params, x):
     return np.tanh(x)
 
 
+def _erf(layer, params, x):
+    return np.vectorize(math.erf, otypes=[np.float64])(x)
+
+
 def _batchnorm(layer, params, x):
     flat = x.reshape(len(x), -1) if layer.per == "unit" else x.reshape(-1, x.shape[-1])
     flat = layer.std * (flat - flat.mean(0)) / np.sqrt(flat.var(0) + layer.epsilon)

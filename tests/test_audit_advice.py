@@ -127,7 +127,7 @@ COARSE = [
 
 def gradient_reading(form, forward):
     """The reading of the gradient of a form, and a cotangent of ones."""
-    out = forward.graph.nodes[forward.output].shape
+    out = forward.graph.nodes[forward.end(forward.ends[0])].shape
     *parameters, x = forward.arrays
     params = dict(zip(sorted(form.shapes), parameters))
     ones = jnp.ones(out)
@@ -180,12 +180,14 @@ def audit(name, redraw=16, **options):
 
 def test_advice_names_layer_arguments_effect_and_cost():
     (finding,) = audit("lax SAME k3 s2", backward=False).forward
-    first, second, third = finding.advice
+    first, tied, second, third = finding.advice
     assert all(text.startswith(finding.source) for text in finding.advice)
-    assert "resize to the nearest by 2 and convolve k3 with stride 1" in first
+    assert "resize to the nearest by 2, then convolve with kernel size 3 at stride 1" in first
     products = (3 * 8 - 1) ** 2 * 8 * 8  # on each axis 8 samples meet 3 taps, and one pair falls off the border
     assert f"4 times the products ({products / 1e3:.3g}k to {4 * products / 1e3:.3g}k MACs)" in first
     assert "1.78 times by checkerjax.resize_conv" in first
+    assert "equal_gains=True" in tied
+    assert "what a nearest resize and kernel size 2 make" in tied
     assert "mean of 2 samples along each axis" in second
     assert "kernel size 4 for 3" in third
     assert "lines remain at random initialisation" in third
@@ -226,6 +228,7 @@ def test_tied_operations_get_no_advice():
 def test_trained_weights_are_kept():
     (finding,) = audit("lax SAME k3 s2", redraw=0, backward=False).forward
     assert "keep it and take the mean" in finding.advice[0]
+    assert "project_equal_gains(kernel, 2)" in finding.advice[1]
     (shuffled,) = audit("sub-pixel, 1-D", redraw=0, backward=False).forward
     assert ["keep it" in text for text in shuffled.advice] == [True, False]
     (drawn,) = audit("sub-pixel, 1-D", backward=False).forward
@@ -292,3 +295,37 @@ def test_steps_inside_a_loop_are_named_and_left():
     report = audit("while loop", redraw=4, backward=False)
     with pytest.raises(ValueError, match="inside a loop or branch"):
         report.try_fix(finding=report.forward[0])
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_tied_gains_make_what_a_nearest_resize_and_a_smaller_kernel_make(size):
+    """What is said of `equal_gains=True`: each sample s times over, then a loop over the taps."""
+    from checkerjax.nn import linen as ours
+
+    x = np.random.default_rng(0).standard_normal((1, 7, 2)).astype("f")
+    layer = ours.ConvTranspose(3, (size,), (2,), padding="VALID", equal_gains=True, use_bias=False)
+    y, variables = layer.init_with_output(jax.random.key(0), x)
+    smaller = np.asarray(variables["params"]["kernel"])
+    assert smaller.shape == (size - 1, 2, 3)
+    whole = resized_by_loop(x, smaller, 2, size - 2, y.shape[1], 1)
+    np.testing.assert_allclose(y, whole, atol=1e-5)
+
+
+def test_projected_kernels_leave_no_lines():
+    rng = np.random.default_rng(0)
+    kernel = ops.project_equal_gains(jnp.asarray(rng.standard_normal((3, 3, 4, 4)), jnp.float32), 2)
+    flat = jnp.ones((1, 9, 9, 4))
+    y = jax.lax.conv_transpose(flat, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    assert lines_over_dc(np.asarray(y)) < 1e-10
+
+
+def test_a_grid_beside_a_larger_mean_needs_its_change_all_the_same():
+    """A sigmoid's 0.5 makes the ratios small, and the grid stays."""
+    form = dataclasses.replace(
+        BY_NAME["lax SAME k3 s2"], fn=lambda p, x: jax.nn.sigmoid(0.02 * BY_NAME["lax SAME k3 s2"].fn(p, x))
+    )
+    report = zoo.audit_form(form, redraw=8, backward=False)
+    assert report.verdict == "clean"
+    assert "But there is one after" in report.table()
+    assert "resize to the nearest" in report.forward[0].advice[0]
+    assert len(report.try_fix().changes) == 1

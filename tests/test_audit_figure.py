@@ -66,7 +66,7 @@ def test_bars_are_the_trace_forward_and_the_findings_backward():
     ends, _ = bars(lines[0])
     assert ends == pytest.approx([max(row.lattice_ratio, 1e-6) for row in report.trace])
     names = [t.get_text() for t in lines[1].get_yticklabels()]
-    assert names == [f"UNet/Down_{i}  up k2x2 s2x2" for i in (3, 2, 1, 0)]
+    assert names == [f"Down_{i}  up k2 s2" for i in (3, 2, 1, 0)]  # the module that all begin with says nothing
     assert [t.get_text() for t in figure.subfigs[1].legends[0].get_texts()] == ["untied", "tied", "no grade"]
 
 
@@ -80,8 +80,38 @@ def test_limits_are_those_of_the_report_and_numbers_above_them_bold():
         assert [t.get_fontweight() == "bold" for t in axes.texts] == [v > limit for v in values]
 
 
+def test_what_has_no_bars_is_said_in_a_sentence():
+    """All of a classifier's forward operations have no lines and powers of 1: an empty panel would say nothing."""
+    report = made.resnet()
+    figure = report.figure()
+    (said,) = [a for a in figure.axes if a.get_title("left")]
+    assert said.get_title("left") == "forward: no lines and equal phase powers after all 16 operations"
+    assert not said.axison
+    assert not said.patches
+    assert [t.get_text() for t in figure.subfigs[0].legends[0].get_texts()] == ["holes", "uneven"]
+    trace = tuple(t._replace(power_ratio=1.01) for t in report.trace)
+    again = dataclasses.replace(report, trace=trace).figure()
+    assert not [a for a in again.axes if a.get_title("left")]
+
+
+def test_lines_of_flat_inputs_are_in_the_spectrum():
+    noise, flat = np.ones((8, 8)), np.zeros((8, 8))
+    flat[4, 0] = 99.0
+    report = AuditReport("lines", (), (), Outcome(0.5, 1.0, period=(2, 2)), spectrum=noise, flat_spectrum=flat)
+    shown = np.asarray(report.figure().axes[0].images[0].get_array())
+    assert shown[0, 4] == pytest.approx(20)  # 1 + 99 over the median; 1/2 along y, the middle of x
+    assert np.count_nonzero(np.abs(shown) > 1e-9) == 1
+
+
+def test_ticks_do_not_make_an_axis_longer():
+    axes = Figure().subplots()
+    lattice_panel(axes, np.ones((4, 4)), (4, 4))
+    assert axes.get_xlim() == pytest.approx((-0.625, 0.375))
+    assert axes.get_ylim() == pytest.approx((0.375, -0.625))
+
+
 def test_infinite_ratios_end_with_the_axis():
-    axes = [a for a in made.resnet().figure().axes if a.get_title() == "phase power ratio"][1]
+    axes = next(a for a in made.resnet().figure().axes if a.get_title() == "phase power ratio")
     ends, _ = bars(axes)
     assert ends[0] == pytest.approx(axes.get_xlim()[1])
     assert axes.texts[0].get_text() == "inf"

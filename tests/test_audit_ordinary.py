@@ -139,3 +139,73 @@ def test_kernels_made_from_a_latent_raise_nothing():
     params = {"dense": field((16, C)), "field": field((1, 16, 16, C)), "kernel": kernel(3, 3)}
     report = cj.audit(model, params, field((2, 16), 2), redraw=4)
     assert report.verdict == "power"
+
+
+def test_modulated_kernels_of_two_images_as_groups_raise_nothing():
+    def model(p, z):
+        n, (h, w, i, o) = len(z), p["kernel"].shape
+        kernels = p["kernel"][None] * (z @ p["dense"])[:, None, None, :, None]
+        kernels *= jax.lax.rsqrt((kernels**2).sum((1, 2, 3), keepdims=True))
+        x = jnp.broadcast_to(p["field"], (n, 16, 16, i)).transpose(1, 2, 0, 3).reshape(1, 16, 16, n * i)
+        y = jax.lax.conv_general_dilated(
+            x, kernels.transpose(1, 2, 3, 0, 4).reshape(h, w, i, n * o), (1, 1), [(1, 2)] * 2, lhs_dilation=(2, 2),
+            dimension_numbers=NHWC, feature_group_count=n,
+        )  # fmt: skip
+        return y.reshape(*y.shape[1:3], n, o).transpose(2, 0, 1, 3)
+
+    params = {"dense": field((16, C)), "field": field((1, 16, 16, C)), "kernel": kernel(3, 3)}
+    assert cj.audit(model, params, field((2, 16), 2), redraw=4).verdict == "power"
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_gradients_of_attention_are_understood(heads):
+    def model(p, x):
+        return attention(p, x, heads)
+
+    for shape in ((2, 4, 4, C), (1, 6, 4, C)):
+        report = cj.audit(model, field((3, C, C)), field(shape), static=True)
+        assert (report.forward, report.backward) == ((), ())
+
+
+def windows(x, w=4):
+    n, h, v, c = x.shape
+    return x.reshape(n, h // w, w, v // w, w, c).transpose(0, 1, 3, 2, 4, 5).reshape(-1, w * w, c)
+
+
+def from_windows(y, shape, w=4):
+    n, h, v, c = shape
+    return y.reshape(n, h // w, v // w, w, w, c).transpose(0, 1, 3, 2, 4, 5).reshape(shape)
+
+
+def test_attention_within_windows_is_understood_both_ways():
+    def model(p, x):
+        q, k, v = jnp.split(windows(x) @ p, 3, -1)
+        y = jax.nn.softmax(jnp.einsum("bqc,bkc->bqk", q, k)) @ v
+        return x + from_windows(y, x.shape)
+
+    report = cj.audit(model, kernel(out=3 * C), field(), redraw=4)
+    assert (report.forward, report.backward) == ((), ())
+    assert (report.verdict, report.backward_verdict) == ("clean", "clean")
+
+
+def test_patches_as_a_row_of_tokens():
+    """As a vision transformer cuts them, and puts them together."""
+
+    def model(p, x):
+        tokens = jax.nn.gelu(windows(x).reshape(len(x), 16, 16 * C) @ p[0] + p[1])
+        return from_windows((tokens @ p[2]).reshape(-1, 16, C), x.shape)
+
+    params = kernel(into=16 * C, out=32), field((16, 32)), kernel(into=32, out=16 * C)
+    report = cj.audit(model, params, field(), static=True)
+    assert told(report.forward) == [("down", (4, 4), (4, 4), "tied"), ("up", (1, 1), (4, 4), "untied")]
+    assert told(report.backward) == [("down", (4, 4), (4, 4), "tied"), ("up", (1, 1), (4, 4), "untied")]
+
+
+def test_a_transform_is_listed_and_raises_no_warning():
+    def model(x):
+        waves = jnp.fft.fftshift(jnp.fft.fft2(x, axes=(1, 2)), axes=(1, 2))
+        wide = jnp.pad(waves, ((0, 0), (8, 8), (8, 8), (0, 0)))
+        return jnp.fft.ifft2(jnp.fft.ifftshift(wide, axes=(1, 2)), axes=(1, 2)).real
+
+    report = cj.audit(model, field(), static=True, backward=False)
+    assert {f.operation for f in report.not_understood} == {"fft (no rule)"}

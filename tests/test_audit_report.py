@@ -201,17 +201,32 @@ def test_where_a_grid_is_born_and_where_it_ends():
         return " ".join(AuditReport(verdict, (), (), Outcome(*ratios[-1]), trace=trace).table().split())
 
     assert "first seen" not in report("clean", (0.0, 1.0), (1e-3, 1.2))
-    assert "lines are first seen after up Up_1 (a.py:1) " in report("lines", (0.0, 1.0), (0.1, 1.0), (0.2, 1.0))
+    assert "Lines are first seen after Up_1 (up, a.py:1). " in report("lines", (0.0, 1.0), (0.1, 1.0), (0.2, 1.0))
     both = report("both", (0.0, 1.0), (0.1, 2.0))
-    assert "lines and unequal phase powers are first seen after up Up_1 (a.py:1) " in both
+    assert "Lines and unequal phase powers are first seen after Up_1 (up, a.py:1). " in both
     ended = report("power", (0.3, 1.0), (0.1, 1.0), (0.0, 1.5))
-    assert "lines are first seen after up Up_0 (a.py:0), last after up Up_1 (a.py:1), and do not reach" in ended
-    assert "unequal phase powers are first seen after up Up_2 (a.py:2) " in ended
+    assert "Lines are first seen after Up_0 (up, a.py:0), last after Up_1 (up, a.py:1), and are below the" in ended
+    assert "Unequal phase powers are first seen after Up_2 (up, a.py:2). " in ended
 
 
-def test_advice_is_said_once_with_all_it_is_for():
-    assert "  forward 1 to 40 and backward 1 to 20: kernel 4" in made.forty().table()
-    assert "  backward 1, 3, 5: a strided convolution" in made.resnet().table()
+@pytest.mark.parametrize(("lines", "power", "chance", "is_there"), [
+    (0.1, 1.0, None, True), (0.0, 1.5, None, True), (0.0, 1.5, 1.6, False), (1e-3, 1.2, None, False),
+])  # fmt: skip
+def test_a_grid_beside_a_larger_mean_is_told(lines, power, chance, is_there):
+    """What is after the last operation on several samples is in the output, whatever is added to it."""
+    last = Traced("up k3 s2", "Up", "a.py:1", lines, power, None, power_chance=chance)
+    text = " ".join(AuditReport("clean", (), (), Outcome(0.0, 1.0), trace=(last,)).table().split())
+    assert ("But there is one after Up (up k3 s2, a.py:1), the last operation" in text) == is_there
+    ended = AuditReport("clean", (), (), Outcome(0.0, 1.0), trace=(last, last._replace(lattice_ratio=0.0,
+                                                                                     power_ratio=1.0)))  # fmt: skip
+    assert "But there is one" not in ended.table()
+
+
+def test_the_power_of_one_period_is_its_own():
+    """Of period 2 alone 1.75; the 2.43 are of all phases of period 8, which no shorter ones need to have."""
+    outcome = Outcome(0.0, 2.43, (), ((2, 1.75), (4, 2.03), (8, 2.43)), power_chance=1.5)
+    text = " ".join(AuditReport("power", (), (), outcome).table().split())
+    assert "some phases of period 2 have 1.75 times the power of others (2.43 times over longer periods)" in text
 
 
 def test_what_was_not_understood_is_named():
@@ -324,6 +339,7 @@ def test_json_has_all_there_is(name):
     assert set(read["output"]) == {f.name for f in dataclasses.fields(Outcome)}
     assert read["stack"] is None or parse_stack(read["stack"]) == report.stack
     assert read["settings"]["thresholds"] == {"max_lattice_ratio": 1e-3, "max_power_ratio": 1.2}
+    assert [t["power_ratios"] for t in read["trace"]] == [[list(each) for each in t.power_ratios] for t in report.trace]
     missing = {f.name for f in dataclasses.fields(AuditReport)} - set(read) - {"fixer"}
     assert not missing
 
@@ -369,10 +385,9 @@ def test_markdown_has_a_row_for_each_finding(name):
     assert page.startswith("# Audit: ")
     assert all(len(row) == len(table[0]) for table in tables for row in table)
     sources = [[row[-1] for row in table[1:]] for table in tables if table[0][-1] == "source"]
-    expected = [[f.source for f in each] for each in (report.forward, report.backward, report.not_understood) if each]
-    if report.verdict is not None:
-        expected.append([t.source for t in report.trace])
-    assert sources == expected
+    trace = report.trace if report.verdict is not None else ()
+    every = (report.forward, trace, report.backward, report.not_understood)
+    assert sources == [[row.source for row in each] for each in every if each]
 
 
 @settings(deadline=None, max_examples=60)

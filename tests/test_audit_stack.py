@@ -29,6 +29,7 @@ from checkerjax.stacks._layers import (
     Conv,
     Deconv,
     Dense,
+    Erf,
     Hold,
     L2Pool,
     LeakyRelu,
@@ -97,7 +98,7 @@ class Drawer:
         return tuple(out), size, channels
 
     def layer(self, size, channels, nested):
-        kinds = [Bias, Relu, LeakyRelu, Tanh, BatchNorm]
+        kinds = [Bias, Relu, LeakyRelu, Tanh, Erf, BatchNorm]
         kinds += [Dense] * 5 if not size else [
             Conv, Conv, Deconv, Deconv, ResizeConv, ResizeConv, SubPixel, MaxPool, AvgPool, L2Pool, Blur, Hold, Upsample
         ]  # fmt: skip
@@ -176,6 +177,9 @@ class Drawer:
 
     def tanh(self, channels):
         return Tanh()
+
+    def erf(self, channels):
+        return Erf()
 
     def batchnorm(self, channels):
         return BatchNorm(self.pick((1.0, 0.32)), self.pick(("channel", "unit")), self.pick((1e-5, 1e-3, 0.0)))

@@ -66,6 +66,10 @@ def make(width):
     return Linen(width=width)
 
 
+def mean(y):
+    return y.mean()
+
+
 def branches(x):
     return x if x.sum() > 0 else -x
 
@@ -150,7 +154,7 @@ def test_a_linen_class_is_constructed_from_settings(asked, models, capsys, place
     assert asked.subject.parameters[1].shape == (3, 9)
     assert asked.subject.draw is not None
     assert asked.options.pop("key") is not None
-    assert asked.options == {"layout": "channel_last", "redraw": 32, "static": False}
+    assert asked.options == {"layout": "channel_last", "redraw": 32, "static": False, "inputs": (0,)}
 
 
 def test_an_nnx_class_gets_its_random_numbers(asked, models, capsys):
@@ -194,12 +198,33 @@ def test_types_of_inputs(asked, models):
     assert asked.subject.parameters[0].dtype == jnp.int32
 
 
+def test_inputs_name_the_data(asked, models, capsys):
+    two = ("models_to_audit:function", "--input", "5,4", "--input", "4")
+    assert run(*two, "--inputs", "0") == 0
+    (x,), (y,) = asked.subject.data, asked.subject.parameters
+    assert (x.shape, y.shape, asked.options["inputs"]) == ((5, 4), (4,), (0,))
+    assert "--inputs" not in capsys.readouterr().err
+    assert run(*two, "--inputs", "1,0") == 0
+    assert [x.shape for x in asked.subject.data] == [(4,), (5, 4)]
+    capsys.readouterr()
+    assert run(*two) == 0
+    hint = capsys.readouterr().err.splitlines()[-1]
+    assert hint.startswith("checkerjax: audit: the last input (4) was taken as the data, the others as parameters;")
+
+
+def test_a_loss_is_named_like_an_object(asked, models):
+    assert run("models_to_audit:Linen", "--input", "2,3", "--loss", "models_to_audit.py:mean") == 0
+    assert asked.subject.loss is not None
+    np.testing.assert_allclose(asked.subject.loss(jnp.arange(4.0)), 1.5)
+
+
 def test_options_are_passed_on(asked, models):
     more = ("--layout", "channel_first", "--static", "--redraw", "0", "--max-lattice-ratio", "0.01")
     assert run("models_to_audit:Linen", "--input", "2,3", *more, "--max-power-ratio", "1.5") == 0
     del asked.options["key"]
     assert asked.options == {
         "layout": "channel_first", "redraw": 0, "static": True, "max_lattice_ratio": 0.01, "max_power_ratio": 1.5,
+        "inputs": (0,),
     }  # fmt: skip
 
 
@@ -257,12 +282,25 @@ def test_files(asked, models, tmp_path, capsys):
         (("models_to_audit:Linen", "--input", "1:int7"), "may be float32, bfloat16, float16, int32 or bool"),
         (("models_to_audit:Linen", "--input", "99999,99999"), "may have at most 268435456 samples"),
         (("models_to_audit:labelled", "--input", "1:int32"), "nothing carries data"),
+        (("models_to_audit:LINNEN", "--input", "1"), "has no 'LINNEN'; did you mean 'Linen'?"),
+        (("models_to_audit:Linen", "--input", "1,3", "--inputs", "a"), "--inputs must be numbers of inputs from 0 on"),
+        (("models_to_audit:Linen", "--input", "1,3", "--inputs", "-1"), "--inputs must be numbers of inputs from 0 on"),
+        (("models_to_audit:Linen", "--input", "1,3", "--inputs", "1"), "--inputs must be from 0 to 0, an --input each"),
+        (("models_to_audit:Linen", "--input", "1,3", "--inputs", "0,0"), "--inputs must name each input once"),
+        (("models_to_audit:labelled", "--input", "2,3", "--input", "2:int32", "--inputs", "1"), "1, which is int32;"),
+        (("models_to_audit:Linen", "--input", "1,3", "--loss", "models_to_audit"), "name an object as package.module"),
+        (("models_to_audit:Linen", "--input", "1,3", "--loss", "models_to_audit:nn"), "is a module; name a class"),
+        (("models_to_audit:Linen", "--input", "1,3", "--loss", "models_to_audit:number"), "loss must be a function of"),
+        (("models_to_audit:Linen", "--input", "1,3", "--set", "width=abc"), "and, as strings, width='abc'."),
+        (("models_to_audit:Nnx", "--input", "1,3", "--set", "width=abc"), "Its arguments are: width."),
+        (("models_to_audit:Linen", "--input", "1,3", "--json", "/dev/full"), "cannot write to '/dev/full': No space"),
         (("models_to_audit:Linen", "--input", "1,3", "--set", "width"), "--set takes NAME=VALUE; got 'width'."),
         (("models_to_audit:Linen", "--input", "1,3", "--set", "depth=2"), "Its arguments are: width, kind."),
         (("models_to_audit:Nnx", "--input", "1,3", "--set", "depth=2"), "Its arguments are: width."),
         (("models_to_audit:instance", "--input", "1,3", "--set", "a=2"), "--set is for classes and functions"),
         (("models_to_audit:instance", "--input", "1,5"), "fn raised TypeError: dot_general requires contracting"),
-        (("models_to_audit:function", "--input", "1,5"), "fn cannot be called with 1 arguments: missing a required"),
+        (("models_to_audit:instance", "--input", "1,5"), "It was called with --input 1x5:float32."),
+        (("models_to_audit:function", "--input", "1,5"), "fn cannot be called with 1 argument: missing a required"),
         (("models_to_audit:branches", "--input", "1,5"), "needs the value of an array"),
         (("models_to_audit:Linen", "--input", "1,3", "--redraw", "-1"), "--redraw must be at least 0; got -1."),
         (("models_to_audit:Linen", "--input", "1,3", "--seed", "-1"), "--seed must be from 0"),

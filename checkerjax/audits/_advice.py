@@ -9,7 +9,9 @@ from checkerjax.audits._finding import Finding
 from checkerjax.audits._graph import Graph
 from checkerjax.audits._reading import Reading
 from checkerjax.audits._remedies import Remedy, gradient_remedies, remedies
-from checkerjax.audits._report_parts import Outcome, Thresholds
+from checkerjax.audits._report_advice import Advice
+from checkerjax.audits._report_parts import Outcome, Thresholds, joint_verdict
+from checkerjax.audits._report_words import is_above, power_limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,26 +25,28 @@ class Need:
 def advise(
     reading: Reading,
     findings: Sequence[Finding],
-    outcome: Outcome,
+    outcomes: Sequence[Outcome],
     thresholds: Thresholds,
     *,
     forward: Reading | None = None,
     trained: bool = False,
+    hidden: bool = False,
 ) -> tuple[Finding, ...]:
     """The findings with their advice.
 
     Args:
       reading: of the program, or of its input gradient.
       findings: of `reading`, in its order, with what was measured after each.
-      outcome: what reaches the end of the program.
+      outcomes: what reaches the ends of the program.
       thresholds: what is called a grid.
       forward: for an input gradient, the reading of the program itself: that is what can be changed.
       trained: whether the parameters were taken as given.
+      hidden: whether a grid is left that the outcomes do not show, beside a larger mean.
     """
-    needed = needs(reading.graph, findings, outcome, thresholds)
+    needed = needs(reading.graph, findings, outcomes, thresholds, hidden=hidden)
     out = []
     for finding, need in zip(findings, needed):
-        words = (need.remark,) if need.remark else ()
+        words = (Advice("", need.remark, needed=False),) if need.remark else ()
         if need.change:
             words = tuple(r.text for r in remedies_of(finding, reading, forward, trained=trained))
         out.append(dataclasses.replace(finding, advice=words))
@@ -58,17 +62,19 @@ def remedies_of(finding: Finding, reading: Reading, forward: Reading | None, *, 
     return gradient_remedies(finding, reading, forward)
 
 
-def needs(graph: Graph, findings: Sequence[Finding], outcome: Outcome, thresholds: Thresholds) -> list[Need]:
-    """For each finding whether its grid reaches the end."""
-    verdict = outcome.verdict(thresholds)
-    clean = verdict == "clean" or (verdict is None and outcome.grade == "tied")
+def needs(
+    graph: Graph, findings: Sequence[Finding], outcomes: Sequence[Outcome], thresholds: Thresholds, *, hidden: bool
+) -> list[Need]:
+    """For each finding whether its grid reaches an end."""
+    verdict = joint_verdict(outcomes, thresholds)
+    clean = not hidden and (verdict == "clean" or (verdict is None and all(o.grade == "tied" for o in outcomes)))
     found = [_need(graph, i, findings, thresholds, clean) for i in range(len(findings))]
     if clean or any(n.change for n in found):
         return found
     loose = [_makes_grids(f) and f.grade != "tied" for f in findings]
     if any(loose):  # none of them alone was seen to make the grid
         return [Need(True) if at else need for at, need in zip(loose, found)]
-    return [Need(_makes_grids(f) and _above(f.power_ratio, thresholds.max_power_ratio)) for f in findings]
+    return [Need(_makes_grids(f) and _is_uneven(f, thresholds)) for f in findings]
 
 
 def _need(graph: Graph, i: int, findings: Sequence[Finding], thresholds: Thresholds, clean: bool) -> Need:
@@ -91,16 +97,15 @@ def _makes_grids(finding: Finding) -> bool:
     return finding.role in ("up", "shuffle")
 
 
-def _above(value: float | None, limit: float) -> bool:
-    return value is not None and value > limit
+def _is_uneven(finding: Finding, thresholds: Thresholds) -> bool:
+    return is_above(finding.power_ratio, power_limit(thresholds.max_power_ratio, finding.power_chance))
 
 
 def _may_have_grid(finding: Finding, thresholds: Thresholds) -> bool:
     """Whether one was measured after it, or nothing was measured."""
     if finding.lattice_ratio is None and finding.power_ratio is None:
         return True
-    lines = _above(finding.lattice_ratio, thresholds.max_lattice_ratio)
-    return lines or _above(finding.power_ratio, thresholds.max_power_ratio)
+    return is_above(finding.lattice_ratio, thresholds.max_lattice_ratio) or _is_uneven(finding, thresholds)
 
 
 def _is_clean(finding: Finding, thresholds: Thresholds) -> bool:

@@ -14,20 +14,21 @@ import numpy as np
 
 from checkerjax import __version__
 from checkerjax._checks import as_int, one_of
-from checkerjax.audits._backward import input_gradient, loss_gradient, traced
-from checkerjax.audits._failures import first_line
 from checkerjax.audits._fixed import with_advice
-from checkerjax.audits._graph import Roles, field_roles
+from checkerjax.audits._gradients import read_forward, read_input_gradient, read_loss_gradient
+from checkerjax.audits._graph import Roles
 from checkerjax.audits._measuring import Probing, measure_reading
-from checkerjax.audits._reading import Reading, read, where
+from checkerjax.audits._reading import Reading, where
+from checkerjax.audits._redraw import Draw
 from checkerjax.audits._report import AuditReport
-from checkerjax.audits._report_parts import Outcome, Settings, Thresholds
+from checkerjax.audits._report_parts import Settings, Thresholds, joint_verdict
 from checkerjax.audits._stack import stack_of
 from checkerjax.audits._subjects import Subject, make_subject
 from checkerjax.ops._choice import plain_forms
 from checkerjax.stacks import Stack
 
 LAYOUTS = ("channel_last", "channel_first")
+UNEVEN_FLAT = 0.1  # noise on the flat probe of a loss: of equal samples a max pool sends its gradient to the first
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,13 +78,15 @@ def audit(
       key: of `jax.random.key`, for all draws; by default that of seed 0.
       static: reads the program only; nothing is measured and the verdict is None.
       backward: whether the gradient of the input is audited too.
-      loss: a function of the output that gives one number: its gradient is measured as well.
+      loss: a function of the output that gives one number: its gradient by the input is audited as well, what the
+        loss itself contributes included.
       max_lattice_ratio: line over DC energy under the flat probe from which on lines are called a grid.
       max_power_ratio: largest over smallest phase power under the white probe from which on they are called uneven.
 
     Returns:
-      A report: `print` it, or read its `verdict` ("clean", "lines", "power", "both"), `forward` and `backward`
+      A report: `print` it, or read its `verdict` ("clean", "lines", "power", "both"), `forward`, `backward` and `loss`
       (findings in program order), `stack` (the program as layer descriptions, where it is a stack), and `try_fix()`.
+      Of several fields that `fn` returns all count: `outputs` has each by its name, the worst first, which is `output`.
 
     Raises:
       TypeError: for an `fn` that cannot be called, or arguments of a wrong type.
@@ -161,43 +164,43 @@ def _above(op: str, name: str, value: Any, least: float) -> float:
     return float(value)
 
 
-def _arrays_of(out: Any) -> list[Any]:
-    """The floating arrays of an output."""
-    return [a for a in jax.tree.leaves(out) if jnp.issubdtype(a.dtype, jnp.floating)]
-
-
 def _report(request: Request) -> AuditReport:
-    op, subject = request.op, request.subject
-    wanted = lambda parameters, data: _arrays_of(subject.call(parameters, data))  # noqa: E731
-    closed = traced(op, wanted, subject.parameters, subject.data)
-    if not closed.out_avals:
-        raise ValueError(f"{op}: fn must return a floating array; it returns none.")
-    arrays = [*subject.parameters, *subject.data]
-    at = [len(subject.parameters) + i for i in range(len(subject.data))]
-    forward = read(closed, arrays, at, [request.layout] * len(at))
-    notes = list(forward.notes)
-    gradient = _read_gradient(request, forward, notes) if request.backward else None
-    result = measure_reading(forward, _probing(request, forward, 0), gradient=False)
-    back = None if gradient is None else measure_reading(gradient, _probing(request, gradient, 1), gradient=True)
+    op, subject, limits = request.op, request.subject, request.thresholds
+    forward = read_forward(op, subject, request.layout)
+    gradient, notes = read_input_gradient(op, subject, forward, request.layout) if request.backward else (None, [])
+    loss = None if subject.loss is None else read_loss_gradient(op, subject, request.layout)
+    result = measure_reading(forward, _probing(request, forward, 0), thresholds=limits, gradient=False)
+    back, losses = (
+        None if each is None else measure_reading(each, _probing(request, each, i), thresholds=limits, gradient=True)
+        for i, each in enumerate((gradient, loss), 1)
+    )
     stack, reason = _stack(request, forward)
-    losses = _loss_outcome(request) if subject.loss is not None and not request.static else None
-    backward = () if back is None else back.findings
+    gradients = [each for each in (back, losses) if each is not None]
+    every = [f for each in (result, *gradients) for f in each.findings]
+    told = (*forward.notes, *notes, *(note for each in (result, *gradients) for note in each.notes))
     report = AuditReport(
-        verdict=result.outcome.verdict(request.thresholds),
+        verdict=joint_verdict(result.outcomes, limits),
         forward=result.findings,
-        backward=backward,
+        backward=() if back is None else back.findings,
+        loss=() if losses is None else losses.findings,
         output=result.outcome,
+        outputs=result.outcomes,
         stack=stack,
         stack_reason=reason,
         backward_outcome=None if back is None else back.outcome,
-        loss_outcome=losses,
-        not_understood=tuple(f for f in (*result.findings, *backward) if f.role == "unknown"),
+        backward_outcomes=() if back is None else back.outcomes,
+        loss_outcome=None if losses is None else losses.outcome,
+        loss_outcomes=() if losses is None else losses.outcomes,
+        not_understood=tuple(f for f in every if f.role == "unknown"),
         trace=result.rows,
+        backward_trace=() if back is None else back.rows,
+        loss_trace=() if losses is None else losses.rows,
         spectrum=result.spectrum,
-        notes=tuple(dict.fromkeys((*notes, *result.notes, *(() if back is None else back.notes)))),
+        flat_spectrum=result.flat_spectrum,
+        notes=tuple(dict.fromkeys(told)),
         settings=_settings(request),
     )
-    return with_advice(report, forward, gradient, lambda call: _changed_report(request, call))
+    return with_advice(report, forward, gradient, lambda call: _changed_report(request, call), loss=loss)
 
 
 def _changed_report(request: Request, call: Callable[..., list[Any]]) -> AuditReport:
@@ -221,10 +224,16 @@ def _probing(request: Request, reading: Reading, number: int) -> Probing | None:
     for value in reading.data:
         located = reading.graph.located.get(value)
         layouts.append(request.layout if located is None else reading.graph.nodes[located.node].roles)
-    return Probing(
-        request.op, layouts, jax.random.fold_in(request.key, number), request.subject.draw, request.redraw,
-        request.thresholds.max_power_ratio,
-    )  # fmt: skip
+    key, draw = jax.random.fold_in(request.key, number), request.subject.draw
+    if reading.seeds:  # no data to the probes: parameters that stay
+        draw = None if draw is None else _with(draw, reading.seeds)
+        return Probing(request.op, layouts, key, draw, request.redraw, request.thresholds, noise=UNEVEN_FLAT)
+    return Probing(request.op, layouts, key, draw, request.redraw, request.thresholds)
+
+
+def _with(draw: Draw, rest: Sequence[Any]) -> Draw:
+    """Drawn parameters, and arrays that stay."""
+    return lambda key: (*draw(key), *rest)
 
 
 def _stack(request: Request, forward: Reading) -> tuple[Stack | None, str | None]:
@@ -234,7 +243,9 @@ def _stack(request: Request, forward: Reading) -> tuple[Stack | None, str | None
     if emitted.stack is not None:
         return emitted.stack, None
     step = None if emitted.node is None else emitted.node.step
-    return None, emitted.reason + ("" if step is None else f", {where(step)[1]}")
+    path, source = ("", "") if step is None else where(step)
+    module = f", in {path}" if path else ""
+    return None, f"{emitted.reason}{module}" + (f" ({source})" if source else "")
 
 
 def _settings(request: Request) -> Settings:
@@ -254,43 +265,3 @@ def _settings(request: Request) -> Settings:
 
 def _is_new(key: jax.Array) -> bool:
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-
-
-def _read_gradient(request: Request, forward: Reading, notes: list[str]) -> Reading | None:
-    """The input gradient's program; None where there is none, with a note."""
-    subject = request.subject
-    if not any(jnp.issubdtype(x.dtype, jnp.floating) for x in subject.data) or forward.output is None:
-        return None
-    try:
-        gradient = input_gradient(subject, _arrays_of)
-        ends = [forward.program.avals[v] for v in forward.program.outputs]
-        cotangents = [jnp.zeros(a.shape, a.dtype) for a in ends]
-        closed = traced(request.op, gradient, subject.parameters, subject.data, cotangents)
-    except (TypeError, ValueError) as error:
-        cause = error.__cause__ or error
-        notes.append(f"The gradient of the input was left out: {first_line(cause)}.")
-        return None
-    first = len(subject.parameters)
-    at = [first + len(subject.data) + i for i in range(len(cotangents))]
-    arrays = [*subject.parameters, *subject.data, *cotangents]
-    layouts: list[str | Roles] = [_roles_of(request, forward, i, a.ndim) for i, a in enumerate(cotangents)]
-    context = range(first, first + len(subject.data))
-    return read(closed, arrays, at, layouts, context=tuple(context))
-
-
-def _roles_of(request: Request, forward: Reading, i: int, ndim: int) -> str | Roles:
-    """The roles of the axes of an output."""
-    node = forward.graph.whole(forward.program.outputs[i])
-    if node is not None:
-        return forward.graph.nodes[node].roles
-    return field_roles(ndim, request.layout)
-
-
-def _loss_outcome(request: Request) -> Outcome:
-    """Of the gradient of the subject's loss, at white inputs."""
-    subject = request.subject
-    closed = traced(request.op, loss_gradient(subject), subject.parameters, subject.data)
-    arrays = [*subject.parameters, *subject.data]
-    at = [len(subject.parameters) + i for i in range(len(subject.data))]
-    reading = read(closed, arrays, at, [request.layout] * len(at))
-    return measure_reading(reading, _probing(request, reading, 2), gradient=True).outcome

@@ -11,6 +11,7 @@ from checkerjax.stacks._reads import resolve_border
 
 BORDERS = ("edge", "reflect", "symmetric", "wrap")
 LONGEST = 64  # period looked for, in output samples
+SHORT = 4  # a longer one that borders do not follow is believed where it is seen three times
 SAME_WEIGHT = 1e-5  # of the largest weight: those of a resize come from float32
 
 
@@ -95,24 +96,28 @@ def read_pattern(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisR
     outputs = len(positions)
     if outputs == 0 or not weights.any():
         return None
+    found = _periodic(size, positions, weights, exact=True)
+    if found is None and ((weights != 0).any(axis=1).all() or size == 1):
+        found = _whole(size, positions, weights)
+    found = found or _periodic(size, positions, weights, exact=False)
+    if found is not None or positions.shape[1] != 1:
+        return found
+    return _few(size, positions, weights) if outputs <= 4 else _strip(size, positions, weights)
+
+
+def _periodic(size: int, positions: np.ndarray, weights: np.ndarray, *, exact: bool) -> AxisReads | None:
+    """The shortest pattern that fits all outputs, else the shortest that fits all but borders."""
     best = None
-    for up in range(1, min(outputs // 2, LONGEST) + 1):
-        found = _repeats(positions, weights, up)
-        reads = None if found is None else _fitted(size, positions, weights, up, found[2], found[0])
+    for up in range(1, min(len(positions) // 2, LONGEST) + 1):
+        run = _repeats(positions, weights, up)
+        reads = None if run is None else _fitted(size, positions, weights, up, run, exact)
+        if run is not None and reads is not None and up > SHORT and reads.outside.any():
+            reads = reads if run[1] - run[0] >= 2 * up else None  # pairs, of three turns
         if reads is not None and (best is None or not reads.outside.any()):
             best = reads
         if best is not None and not best.outside.any():
             break
-    if best is not None:
-        return best
-    used = weights != 0
-    if (used.sum(axis=1) > 0).all() or size == 1:
-        whole = _whole(size, positions, weights)
-        if whole is not None:
-            return whole
-    if positions.shape[1] != 1:
-        return None
-    return _few(size, positions, weights) if outputs <= 4 else _strip(size, positions, weights)
+    return best
 
 
 def _repeats(positions: np.ndarray, weights: np.ndarray, up: int) -> tuple[int, int, int] | None:
@@ -141,8 +146,11 @@ def _repeats(positions: np.ndarray, weights: np.ndarray, up: int) -> tuple[int, 
     return best
 
 
-def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down: int, start: int) -> AxisReads | None:
-    """The pattern of a run, extended to all outputs and held against them."""
+def _fitted(
+    size: int, positions: np.ndarray, weights: np.ndarray, up: int, run: tuple[int, int, int], exact: bool
+) -> AxisReads | None:
+    """The pattern of a run, extended to all outputs and held against them; `exact` where none may be picked freely."""
+    start, stop, down = run
     outputs = np.arange(len(positions))
     source = start + (outputs - start) % up  # the output of the run's first period with the same phase
     turns = (outputs - source) // up
@@ -152,9 +160,15 @@ def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down
     beyond = used & ((endless < 0) | (endless >= size))
     agrees = (np.abs(weights - expected) <= SAME_WEIGHT * scale) & (~used | (positions == endless))
     touched = beyond.any(axis=1)
-    irregular = _to_ends(~agrees.all(axis=1) & ~touched)
-    if irregular.any() and _fills(irregular):
-        return None
+    if positions.shape[1] == 1:
+        elsewhere = ((positions != endless) & (weights != 0) & used & ~beyond)[:, 0]
+        if elsewhere.any() and (exact or not _near(positions[:, 0], elsewhere, start, stop + up)):
+            return None
+    outside = touched
+    if (~agrees.all(axis=1) & ~touched).any():
+        outside = _to_ends(~agrees.all(axis=1) | touched)
+        if _fills(outside):
+            return None
     border = _border(size, positions, weights, endless, beyond & touched[:, None])
     first = np.arange(up)
     phase = start + (first - start) % up
@@ -162,7 +176,7 @@ def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down
         size=size,
         positions=positions,
         weights=weights,
-        outside=touched | irregular,
+        outside=outside,
         up=up,
         down=down,
         border=border,
@@ -171,18 +185,33 @@ def _fitted(size: int, positions: np.ndarray, weights: np.ndarray, up: int, down
     )
 
 
+def _near(positions: np.ndarray, elsewhere: np.ndarray, start: int, stop: int) -> bool:
+    """Whether picks that no pattern explains are of samples near the ends of those of a run: crops that are padded."""
+    far = np.abs(positions[elsewhere, None] - positions[[start, stop - 1]]).min(axis=1)
+    return bool((far <= 2 * elsewhere.sum() + 1).all())
+
+
 def _to_ends(irregular: np.ndarray) -> np.ndarray:
-    """With all between an end and what departs from the pattern near it: the gradient of a reflection skips a row."""
-    out, near = irregular.copy(), len(irregular) // 4
-    for half in (out[:near], out[::-1][:near]):
-        half[: int(np.flatnonzero(half).max(initial=-1)) + 1] = True
+    """With all between an end and what departs from the pattern beside it: the gradient of a reflection skips a row.
+
+    One sample from elsewhere, away from the end, is no border: at least half of what is taken for one departs.
+    """
+    out = irregular.copy()
+    for end in (out[: -(-len(out) // 4)], out[::-1][: -(-len(out) // 4)]):
+        there = np.flatnonzero(end)
+        reach = int(there.max(initial=-1)) + 1
+        if reach <= 2 * len(there):
+            end[:reach] = True
     return out
 
 
 def _fills(irregular: np.ndarray) -> bool:
-    """Whether what departs from the pattern is anywhere but in runs at the two ends."""
+    """Whether what departs from the pattern is anywhere but in runs at the two ends, of a quarter at most."""
+    near = -(-len(irregular) // 4)
     regular = np.flatnonzero(~irregular)
-    return regular.size == 0 or bool(irregular[regular[0] : regular[-1] + 1].any())
+    if regular.size == 0 or regular[0] > near or len(irregular) - 1 - regular[-1] > near:
+        return True
+    return bool(irregular[regular[0] : regular[-1] + 1].any())
 
 
 def _border(size: int, positions: np.ndarray, weights: np.ndarray, endless: np.ndarray, beyond: np.ndarray) -> str:
@@ -230,8 +259,10 @@ def _strip(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads |
 def _whole(size: int, positions: np.ndarray, weights: np.ndarray) -> AxisReads | None:
     """A resize by a ratio that never repeats, or of one sample: all of the axis is one period."""
     heaviest = np.abs(weights).argmax(axis=1)[:, None]  # a wide filter's first tap may vanish where samples coincide
-    peaks = np.take_along_axis(positions, heaviest, axis=1)[(weights != 0).any(axis=1), 0]
-    if (np.diff(peaks) < 0).any() or len(positions) == size > 1:
+    used = np.flatnonzero((weights != 0).any(axis=1))
+    peaks, ratio = np.take_along_axis(positions, heaviest, axis=1)[used, 0], size / len(positions)
+    evenly = (np.abs(peaks - ((used + 0.5) * ratio - 0.5)) <= max(1.0, ratio)).all()
+    if not evenly or (np.diff(peaks) < 0).any() or len(positions) == size > 1:
         return None
     common = math.gcd(len(positions), size)
     up, down = len(positions) // common, size // common

@@ -32,11 +32,11 @@ def input_gradient(subject: Subject, wanted: Callable[[Any], list[Any]]) -> Call
 
 
 def loss_gradient(subject: Subject) -> Callable[..., list[jax.Array]]:
-    """(parameters, data) -> the gradient of the subject's loss by each floating data input."""
+    """(parameters, data, seed [1]) -> the gradient of the subject's loss by each floating data input, times seed."""
     loss = subject.loss
     assert loss is not None
 
-    def gradient(parameters: Any, data: Sequence[Any]) -> list[jax.Array]:
+    def gradient(parameters: Any, data: Sequence[Any], seed: jax.Array) -> list[jax.Array]:
         at = [i for i, x in enumerate(data) if jnp.issubdtype(x.dtype, jnp.floating)]
 
         def forward(*moved: Any) -> jax.Array:
@@ -45,7 +45,8 @@ def loss_gradient(subject: Subject) -> Callable[..., list[jax.Array]]:
                 full[i] = x
             return loss(subject.call(parameters, tuple(full)))
 
-        return list(jax.grad(forward, argnums=tuple(range(len(at))))(*(data[i] for i in at)))
+        value, pullback = jax.vjp(forward, *(data[i] for i in at))
+        return list(pullback(seed.reshape(()).astype(value.dtype)))
 
     return gradient
 

@@ -37,7 +37,7 @@ def construct(op: str, factory: Any, settings: Mapping[str, Any], key: Any) -> A
         kind = TypeError if isinstance(error, TypeError) else ValueError
         reason = first_line(error) if kind is TypeError else described(error)
         cls = class_of(factory) or factory
-        known = ", ".join(name for name in accepted if name not in _NOT_SETTINGS) or "none"
+        known = ", ".join(name for name in _parameters(cls) if name not in _NOT_SETTINGS) or "none"
         raise kind(
             f"{op}: {getattr(cls, '__name__', 'the object')} cannot be constructed: {reason}. "
             f"Its arguments are: {known}."

@@ -70,6 +70,7 @@ def _sentence(error: Exception) -> str:
             return advice + at
     if type(error).__name__ == "InvalidRngError":  # Flax's; it may not be imported
         return f"needs random numbers: {first_line(error)}. Give key=jax.random.key(0), say{at}"
-    if isinstance(error, TypeError) and "concrete values" in first_line(error):  # of a shape
+    shape = isinstance(error, TypeError) and "concrete values" in first_line(error)
+    if shape and "trace" in first_line(error).lower():  # other sizes that are no numbers, a string say, are told as is
         return _BRANCHES + at
     return f"raised {described(error)}{at}"

@@ -30,11 +30,12 @@ class Feed:
       given: arrays of all inputs.
       draw: new parameters from a key, in the order of the other inputs; None: `Redraw`.
       redraw: 0 keeps the parameters that are given.
+      noise: standard deviation of the noise on the flat probe.
     """
 
     def __init__(
         self, program: Program, roles: Mapping[Value, Roles], context: Collection[Value], given: Mapping[Value, Any],
-        draw: Draw | None, redraw: int,
+        draw: Draw | None, redraw: int, noise: float = 0.0,
     ) -> None:  # fmt: skip
         self.program, self.roles = program, roles
         self.context = tuple(v for v in context if is_floating(program, v))
@@ -44,6 +45,7 @@ class Feed:
         self.draw_own = compiled(draw) if redraw and draw else None
         self.redraw = Redraw(fixed) if redraw and draw is None else None
         self.fixed = dict(zip(self.parameters, fixed))
+        self.draws_parameters, self.noise = bool(redraw), noise
         self.count = sum(math.prod(program.avals[v].shape) for v in (*roles, *self.context))
 
     def draw(self, key: jax.Array) -> tuple[dict[Value, Any], dict[Value, Any], dict[Value, Any]]:
@@ -57,17 +59,20 @@ class Feed:
         elif self.draw_own:
             arrays = dict(zip(self.parameters, self.draw_own(for_parameters)))
         flat, white = pool[own : own + self.count], pool[own + self.count :]
-        return arrays | self.rest, self._fields(flat, True), self._fields(white, False)
+        on_flat = self.noise * white if self.noise else None
+        return arrays | self.rest, self._fields(flat, on_flat, flat=True), self._fields(white, None, flat=False)
 
-    def _fields(self, pool: np.ndarray, flat: bool) -> dict[Value, np.ndarray]:
+    def _fields(self, pool: np.ndarray, noise: np.ndarray | None, *, flat: bool) -> dict[Value, np.ndarray]:
         out, start = {}, 0
         for value in (*self.roles, *self.context):
             aval, roles = self.program.avals[value], self.roles.get(value)
             size = math.prod(aval.shape)
-            x = pool[start : start + size].reshape(aval.shape)
+            part = slice(start, start + size)
+            x = pool[part].reshape(aval.shape)
             start += size
             if flat and roles is not None:
                 first = tuple(slice(0, 1) if isinstance(r, int) else slice(None) for r in roles)
                 x = np.broadcast_to(x[first], aval.shape)
+                x = x if noise is None else x + noise[part].reshape(aval.shape)
             out[value] = x.astype(aval.dtype)
         return out

@@ -32,6 +32,7 @@ class Finding:
     power_ratio: float | None = None  # white probe: largest over smallest phase second moment after it
     lattice_ratios: tuple[tuple[int, float], ...] = ()  # (period, primitive lines over DC)
     power_ratios: tuple[tuple[int, float], ...] = ()  # (period, largest over smallest phase power)
+    power_chance: float | None = None  # the power ratio that equal phase powers hardly ever exceed by chance
     zero_share: float | None = None  # backward: the share of its outputs that are exactly 0 under the white probe
     advice: tuple[str, ...] = ()
     nodes: tuple[int, ...] = dataclasses.field(default=(), repr=False)  # of the graph, last one its output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from checkerjax.audits._advice import advise, needs, remedies_of
 from checkerjax.audits._finding import Finding
@@ -12,6 +12,7 @@ from checkerjax.audits._fixes import Edit, changed, written
 from checkerjax.audits._reading import Reading
 from checkerjax.audits._report import AuditReport
 from checkerjax.audits._report_parts import Outcome, Thresholds
+from checkerjax.audits._report_sentences import hidden_grid
 from checkerjax.audits._report_words import WIDTH, listed, number, plural, printable, wrapped
 
 Call = Callable[..., list[Any]]  # the arrays of a program's inputs -> its outputs
@@ -29,7 +30,7 @@ class FixReport:
     @property
     def is_clean(self) -> bool:
         """Whether no grid is left, in the output or in the gradient of the input."""
-        verdicts = self.after.verdict, self.after.backward_verdict
+        verdicts = self.after.verdict, self.after.backward_verdict, self.after.loss_verdict
         return verdicts[0] is not None and all(v in ("clean", None) for v in verdicts)
 
     @property
@@ -80,6 +81,7 @@ class FixReport:
         pairs = [
             ("the output", self.before.output, self.after.output),
             ("the input's gradient", self.before.backward_outcome, self.after.backward_outcome),
+            ("the loss's gradient", self.before.loss_outcome, self.after.loss_outcome),
         ]
         limits = self.before.thresholds
         known = [(name, a, b) for name, a, b in pairs if a is not None and b is not None]
@@ -99,11 +101,13 @@ class Fixer:
     Args:
       forward: the program.
       gradient: its input gradient, if that was audited.
+      loss: the gradient of a loss, likewise.
       audited: the audit of a function of the program's inputs, with the same options and draws.
     """
 
     forward: Reading
     gradient: Reading | None
+    loss: Reading | None
     audited: Callable[[Call], AuditReport]
 
     def __call__(self, report: AuditReport, finding: Finding | None = None) -> FixReport:
@@ -139,25 +143,50 @@ class Fixer:
 
     def _wanted(self, report: AuditReport, only: Finding | None) -> list[tuple[Finding, Reading, Reading | None]]:
         limits = report.thresholds
-        parts: list[tuple[Reading, Reading | None, tuple[Finding, ...], Outcome]]
-        parts = [(self.forward, None, report.forward, report.output)]
-        if self.gradient is not None and report.backward_outcome is not None:
-            parts.append((self.gradient, self.forward, report.backward, report.backward_outcome))
-        found = []
-        for reading, forward, findings, outcome in parts:
-            needed = needs(reading.graph, findings, outcome, limits)
+        found: list[tuple[Finding, Reading, Reading | None]] = []
+        for part in _parts(report, self.forward, self.gradient, self.loss):
+            needed = needs(part.reading.graph, part.findings, part.outcomes, limits, hidden=part.hidden)
             found += [
-                (f, reading, forward)
-                for f, need in zip(findings, needed)
+                (f, part.reading, part.forward)
+                for f, need in zip(part.findings, needed)
                 if (need.change if only is None else f is only)
             ]
         if only is not None and not found:
-            raise ValueError("try_fix: finding must be one of report.forward or report.backward, the object itself.")
+            raise ValueError("try_fix: finding must be one of report.forward or report.backward (or .loss), itself.")
         return found
 
 
+class _Part(NamedTuple):
+    """One direction of a report."""
+
+    name: str  # of its findings in the report
+    reading: Reading
+    forward: Reading | None  # of a gradient, what can be changed
+    findings: tuple[Finding, ...]
+    outcomes: tuple[Outcome, ...]
+    hidden: bool = False  # whether a grid is left that the outcomes do not show
+
+
+def _parts(report: AuditReport, forward: Reading, gradient: Reading | None, loss: Reading | None) -> list[_Part]:
+    hidden = hidden_grid(report) is not None
+    parts = [_Part("forward", forward, None, report.forward, report.outputs or (report.output,), hidden)]
+    gradients = (
+        ("backward", gradient, report.backward, report.backward_outcomes, report.backward_outcome),
+        ("loss", loss, report.loss, report.loss_outcomes, report.loss_outcome),
+    )
+    for name, reading, findings, outcomes, worst in gradients:
+        if reading is not None and worst is not None:
+            parts.append(_Part(name, reading, forward, findings, outcomes or (worst,)))
+    return parts
+
+
 def with_advice(
-    report: AuditReport, forward: Reading, gradient: Reading | None, audited: Callable[[Call], AuditReport]
+    report: AuditReport,
+    forward: Reading,
+    gradient: Reading | None,
+    audited: Callable[[Call], AuditReport],
+    *,
+    loss: Reading | None = None,
 ) -> AuditReport:
     """A report whose findings say what to change, and whose `try_fix` tries it.
 
@@ -166,18 +195,17 @@ def with_advice(
       forward: the program that it is of.
       gradient: its input gradient, if that was audited.
       audited: as `Fixer` takes it.
+      loss: the gradient of a loss, if that was audited.
     """
     trained, limits = report.settings.redraw == 0, report.thresholds
-    backward = report.backward
-    if gradient is not None and report.backward_outcome is not None:
-        outcome = report.backward_outcome
-        backward = advise(gradient, backward, outcome, limits, forward=forward, trained=trained)
-    return dataclasses.replace(
-        report,
-        forward=advise(forward, report.forward, report.output, limits, trained=trained),
-        backward=backward,
-        fixer=Fixer(forward, gradient, audited),
-    )
+    told = {
+        part.name: advise(
+            part.reading, part.findings, part.outcomes, limits, forward=part.forward, trained=trained,
+            hidden=part.hidden,
+        )
+        for part in _parts(report, forward, gradient, loss)
+    }  # fmt: skip
+    return dataclasses.replace(report, **told, fixer=Fixer(forward, gradient, loss, audited))
 
 
 def _above(outcome: Outcome, limits: Thresholds) -> dict[str, float]:

@@ -107,17 +107,14 @@ def free_phases(counts: Sequence[np.ndarray]) -> Phases:
 
 
 def stamp_size(reads: AxisReads) -> int:
-    """How many output samples one input sample reaches, the first to the last."""
+    """How many output samples one input sample reaches, the first to the last, of those that reach most."""
     positions, weights = np.asarray(reads.pattern_positions), np.asarray(reads.pattern_weights)
-    reached = []
-    for n in range(reads.up):
-        for position, weight in zip(positions[n], weights[n]):
-            if weight == 0:
-                continue
-            turns, rest = divmod(int(position), abs(reads.down))
-            if rest == 0:
-                reached.append(n - turns * reads.up)
-    return max(reached) - min(reached) + 1 if reached else 1
+    n, tap = np.nonzero(weights)
+    if not len(n):
+        return 1
+    turns, phase = np.divmod(positions[n, tap], abs(reads.down))  # the same sample one turn on is reached one turn on
+    reached = n - turns * reads.up * (1 if reads.down > 0 else -1)
+    return max(int(np.ptp(reached[phase == each])) + 1 for each in np.unique(phase))
 
 
 def window_size(reads: AxisReads) -> int:

@@ -13,6 +13,7 @@ from checkerjax.audits._moves import Move
 
 # The role of an axis of a field: a batch, channels, or the number of a spatial axis.
 BATCH, CHANNEL = "n", "c"
+MOST_AXES = 3  # of space
 Role = str | int
 Roles = tuple[Role, ...]
 
@@ -138,8 +139,8 @@ class Graph:
 
 def field_roles(ndim: int, layout: str) -> Roles:
     """The roles of the axes of an input."""
-    if ndim == 1:
-        return (CHANNEL,)
+    if ndim < 2:
+        return (CHANNEL,) * ndim
     if ndim == 2:
         return (BATCH, CHANNEL)
     axes = tuple(range(ndim - 2))

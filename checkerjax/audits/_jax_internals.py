@@ -1,4 +1,4 @@
-"""What the audit needs of JAX and public JAX lacks: where an equation was written, and under which names.
+"""What the audit needs of JAX and public JAX lacks: where an equation was written and under which names, what leaks.
 
 Nothing here is imported from `jax._src`: these are attributes of the objects that public JAX hands out, so this is the
 one file to look at when a new JAX moves them.
@@ -6,7 +6,10 @@ one file to look at when a new JAX moves them.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
+
+from jax.experimental.xla_metadata import set_xla_metadata
 
 GRADIENT = "jvp"
 REMAT_SCOPES = frozenset({"rematted_computation", "checkpoint"})  # names of JAX's own, not of the model's
@@ -45,3 +48,26 @@ def scope_names(name_stack: Any) -> list[str]:
         part = []
         gradients += element is not None and element.name == GRADIENT
     return names
+
+
+def own_traces() -> contextlib.AbstractContextManager[Any]:
+    """Within it a compiled function is traced anew, and what is traced stays unknown to its calls outside.
+
+    Tracing is cached by the function and by the settings in force; a mark for the compiler is one of these.
+    """
+    return set_xla_metadata(checkerjax="audit")
+
+
+def is_print(effect: Any) -> bool:
+    """Whether an effect is that of `jax.debug`."""
+    return type(effect).__name__ in ("DebugEffect", "OrderedDebugEffect")
+
+
+def is_call_out(effect: Any) -> bool:
+    """Whether an effect is that of `io_callback`."""
+    return type(effect).__name__ in ("IOEffect", "OrderedIOEffect")
+
+
+def is_mutable(aval: Any) -> bool:
+    """Whether a value is an array that can be written to, of `jax.new_ref`."""
+    return type(aval).__name__ == "AbstractRef"

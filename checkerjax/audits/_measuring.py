@@ -15,7 +15,7 @@ from checkerjax.audits._graph import Roles
 from checkerjax.audits._probes import Probed, probe_program
 from checkerjax.audits._reading import Reading
 from checkerjax.audits._redraw import Draw
-from checkerjax.audits._report_parts import Outcome, Traced
+from checkerjax.audits._report_parts import Outcome, Thresholds, Traced, worst_first
 from checkerjax.audits._statistics import Measured
 from checkerjax.audits._trace import trace_nodes, traced_rows
 
@@ -28,33 +28,49 @@ class Probing(NamedTuple):
     key: jax.Array
     draw: Draw | None
     redraw: int
-    max_power_ratio: float
+    thresholds: Thresholds
+    noise: float = 0.0  # on the flat probe
 
 
 class Result(NamedTuple):
     """What was measured of a reading."""
 
-    outcome: Outcome
+    outcomes: tuple[Outcome, ...]  # of the outputs that are looked at, the worst first
     findings: tuple[Finding, ...]
     rows: tuple[Traced, ...]
     notes: tuple[str, ...]
-    spectrum: np.ndarray | None  # of the output under the white probe
+    spectrum: np.ndarray | None  # of the worst output under the white probe
+    flat_spectrum: np.ndarray | None  # and under the flat one
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the worst output."""
+        return self.outcomes[0] if self.outcomes else Outcome(None, None)
 
 
-def measure_reading(reading: Reading, probing: Probing | None, *, gradient: bool) -> Result:
+def measure_reading(reading: Reading, probing: Probing | None, *, thresholds: Thresholds, gradient: bool) -> Result:
     """Runs the probes, unless `probing` is None, and joins what they say with what was read."""
-    nodes = trace_nodes(reading.graph, reading.findings)
-    probed = None if probing is None else _probed(reading, probing, nodes)
+    nodes = trace_nodes(reading.graph, reading.findings, reading.reached)
+    ends = reading.ends
+    probed = None if probing is None or not ends else _probed(reading, probing, nodes)
     measured = {} if probed is None else dict(probed.nodes)
     findings = tuple(_with_numbers(f, measured.get(f.nodes[-1]), gradient) for f in reading.findings)
-    outcome = _outcome(reading, probed, gradient)
-    rows = traced_rows(reading.graph, nodes, findings, measured)
-    notes, spectrum = ((), None) if probed is None else (probed.notes, probed.spectrum)
-    return Result(outcome, findings, rows, (*_one_of_several(reading, gradient), *notes), spectrum)
+    fields = [None for _ in ends] if probed is None else probed.outputs
+    outcomes = [_outcome(reading, i, field, gradient) for i, field in zip(ends, fields)]
+    order = worst_first(outcomes, thresholds)
+    nothing = [None for _ in ends]
+    spectra, flat_spectra = (nothing, nothing) if probed is None else (probed.spectra, probed.flat_spectra)
+    return Result(
+        tuple(outcomes[i] for i in order),
+        findings,
+        traced_rows(reading.graph, nodes, findings, measured),
+        () if probed is None else probed.notes,
+        spectra[order[0]] if order else None,
+        flat_spectra[order[0]] if order else None,
+    )
 
 
 def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
-    ends = [reading.program.outputs[_chosen(reading)]]
     return probe_program(
         probing.op,
         reading.program,
@@ -63,38 +79,14 @@ def _probed(reading: Reading, probing: Probing, nodes: Sequence[int]) -> Probed:
         data=reading.data,
         layouts=probing.layouts,
         key=probing.key,
-        outputs=ends,
+        outputs=[reading.program.outputs[i] for i in reading.ends],
         nodes=nodes,
         context=reading.context,
+        noise=probing.noise,
         draw=probing.draw,
         redraw=probing.redraw,
-        max_power_ratio=probing.max_power_ratio,
+        max_power_ratio=probing.thresholds.max_power_ratio,
     )
-
-
-def _chosen(reading: Reading) -> int:
-    """The output that the verdict is about: the first that is a field."""
-    return next(iter(_fields(reading)), 0)
-
-
-def _fields(reading: Reading) -> list[int]:
-    """The outputs that are fields."""
-    located = [reading.graph.located.get(value) for value in reading.program.outputs]
-    spatial = [() if at is None else reading.graph.nodes[at.node].spatial for at in located]
-    return [i for i, sizes in enumerate(spatial) if sizes]
-
-
-def _one_of_several(reading: Reading, gradient: bool) -> list[str]:
-    """A note where other outputs are fields too."""
-    fields = _fields(reading)
-    if len(fields) < 2:
-        return []
-    if gradient:
-        return [f"Of the gradients of {len(fields)} inputs the first alone is measured."]
-    return [
-        f"fn returns {len(fields)} fields, and the verdict is about the first of them alone (output {fields[0]}). "
-        "For another, audit a function that returns that one."
-    ]
 
 
 def _with_numbers(finding: Finding, field: Measured | None, gradient: bool) -> Finding:
@@ -106,17 +98,17 @@ def _with_numbers(finding: Finding, field: Measured | None, gradient: bool) -> F
         power_ratio=field.power_ratio,
         lattice_ratios=field.lattice_ratios,
         power_ratios=field.power_ratios,
+        power_chance=field.power_chance,
         zero_share=field.zero_share if gradient else None,
     )
 
 
-def _outcome(reading: Reading, probed: Probed | None, gradient: bool) -> Outcome:
-    at = reading.output
-    if at is None:
-        return Outcome(None, None)
+def _outcome(reading: Reading, i: int, field: Measured | None, gradient: bool) -> Outcome:
+    """Of an output."""
+    at = reading.end(i)
+    assert at is not None
     node, extent = reading.graph.nodes[at], reading.extents[at]
     composed = compose_all(reading.graph, at, reading.extents, reading.findings)
-    field = None if probed is None or not probed.outputs else probed.outputs[0]
     kept = None if field is None else field.region
     interior: tuple[tuple[int, int], ...] = ()
     if kept is not None and not kept.whole:
@@ -135,6 +127,7 @@ def _outcome(reading: Reading, probed: Probed | None, gradient: bool) -> Outcome
         latent=latent,
         zero_share=field.zero_share if field is not None and gradient else None,
         power_chance=None if field is None else field.power_chance,
+        name=reading.names[i] if i < len(reading.names) else "",
     )
 
 

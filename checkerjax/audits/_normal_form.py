@@ -241,6 +241,7 @@ _TOKENS: dict[type, Callable[[Any, Sizes], Iterator[Token]]] = {
     layers.Relu: _plain,
     layers.LeakyRelu: _leaky_relu,
     layers.Tanh: _plain,
+    layers.Erf: _plain,
     layers.BatchNorm: _batch_norm,
     layers.MaxPool: _max_pool,
     layers.AvgPool: _avg_pool,

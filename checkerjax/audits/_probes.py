@@ -45,7 +45,8 @@ class Probed:
     latent: bool  # no input has space: both probes are the same draws
     draws: int
     notes: tuple[str, ...]
-    spectrum: np.ndarray | None  # [*spatial], mean power of the first output that is a field, under the white probe
+    spectra: tuple[np.ndarray | None, ...]  # of each output [*spatial], mean power under the white probe
+    flat_spectra: tuple[np.ndarray | None, ...]  # likewise under the flat one; None of latents, which have one probe
 
 
 def probe_program(
@@ -60,6 +61,7 @@ def probe_program(
     outputs: Sequence[Value] | None = None,
     nodes: Collection[int] = (),
     context: Collection[Value] = (),
+    noise: float = 0.0,
     draw: Draw | None = None,
     redraw: int = 32,
     max_power_ratio: float = 1.2,
@@ -77,6 +79,7 @@ def probe_program(
       outputs: the values that matter; by default the program's outputs.
       nodes: of the graph, to be measured too; those without a value or without space are left out.
       context: inputs that are N(0, 1) everywhere in every draw, whichever the probe; what is not floating stays.
+      noise: standard deviation of the noise on the flat probe.
       draw: new parameters from a key, in the order of the inputs that are neither data nor context; by default
         `Redraw`.
       redraw: draws of the parameters; 0 keeps those given and draws 32 inputs.
@@ -89,28 +92,31 @@ def probe_program(
     _check_data(op, program, data)
     roles = dict(zip(data, (_roles(program, v, given) for v, given in zip(data, layouts))))
     latent = not any(_has_space(program, v, r) for v, r in roles.items())
-    steady = not latent and not context
+    steady = not latent and not context and not noise
     layout = next((n for n in layouts if isinstance(n, str)), "channel_last")
-    wanted = tuple(program.outputs if outputs is None else outputs)
+    wanted = program.outputs if outputs is None else outputs
     spans = extents(graph)
     ends = [_end(program, graph, spans, v, layout, steady) for v in wanted]
+    feed = Feed(program, roles, context, dict(zip(program.inputs, arrays)), draw, redraw, noise)
     inner = _inner(program, graph, spans, nodes, steady)
-    places = tuple(dict.fromkeys([*inner.values(), *(p for p in ends if p is not None)]))
-    given = dict(zip(program.inputs, arrays))
-    feed = Feed(program, roles, context, given, draw, redraw)
-    pictured = next((p for p in ends if p is not None), None)
-    results = _Runs(op, program, places, feed, key, latent, redraw, pictured)
+    results = _Runs(op, program, tuple(inner.values()), tuple(p for p in ends if p is not None), feed, key, latent)
     results.add(redraw or INPUT_DRAWS)
-    most = MOST_OWN_DRAWS if draw is not None and redraw else MOST_DRAWS
-    results.settle([p for p in ends if p is not None], max_power_ratio, most)
-    found = {p: results.of(p) for p in places}
+    results.settle(max_power_ratio, MOST_OWN_DRAWS if draw is not None and redraw else MOST_DRAWS)
+    return _told(results, inner, ends, max_power_ratio)
+
+
+def _told(results: _Runs, inner: Mapping[int, Place], ends: Sequence[Place | None], limit: float) -> Probed:
+    """What the draws say of each place."""
+    found = {p: results.of(p) for p in results.places}
+    spectra, flat_spectra = results.spectra(results.powers), results.spectra(results.flat_powers)
     return Probed(
         {i: found[p] for i, p in inner.items()},
         tuple(None if p is None else found[p] for p in ends),
-        latent,
+        results.latent,
         results.done,
-        tuple(_notes([found[p] for p in ends if p is not None], latent, results, max_power_ratio)),
-        results.spectrum,
+        tuple(_notes([found[p] for p in results.ends], results, limit)),
+        tuple(spectra.get(p) for p in ends),
+        tuple(flat_spectra.get(p) for p in ends),
     )
 
 
@@ -173,17 +179,19 @@ class _Runs:
 
     op: str
     program: Program
-    places: tuple[Place, ...]
+    inner: tuple[Place, ...]
+    ends: tuple[Place, ...]  # whose spectra are taken
     feed: Feed
     key: jax.Array
     latent: bool
-    redraw: int
-    pictured: Place | None  # whose spectrum is taken
 
     def __post_init__(self) -> None:
+        self.places = tuple(dict.fromkeys([*self.inner, *self.ends]))
+        self.pictured = tuple(dict.fromkeys(self.ends))
         self.flat: list[list[Sums]] = []
         self.white: list[list[Sums]] = []
-        self.powers: list[np.ndarray] = []
+        self.powers: list[list[np.ndarray]] = []
+        self.flat_powers: list[list[np.ndarray]] = []
         self.scales = np.ones(len(self.places), np.float32)
         # As arguments: those that are part of a compiled program make compiling slow.
         self.constants = {v: a for v, a in self.program.constants.items() if np.size(a) > 1}
@@ -194,31 +202,36 @@ class _Runs:
         return len(self.white)
 
     @property
-    def spectrum(self) -> np.ndarray | None:
-        """Mean over draws."""
-        finite = [p for p in self.powers if np.isfinite(p).all()]
-        return np.stack(finite).astype(np.float64).mean(0) if finite else None
+    def one_model(self) -> bool:
+        """Whether all draws share their parameters."""
+        return not self.feed.draws_parameters
+
+    def spectra(self, powers: Sequence[Sequence[np.ndarray]]) -> dict[Place | None, np.ndarray | None]:
+        """Means over draws, of each output; None where there are none."""
+        found: dict[Place | None, np.ndarray | None] = {}
+        for place, each in zip(self.pictured, zip(*powers)):
+            finite = [p for p in each if np.isfinite(p).all()]
+            found[place] = np.stack(finite).astype(np.float64).mean(0) if finite else None
+        return found
 
     def _respond(
         self, constants: dict[Value, Any], scales: jax.Array, given: dict[Value, Any]
-    ) -> tuple[list[Sums], jax.Array | None]:
+    ) -> tuple[list[Sums], list[jax.Array]]:
         program = dataclasses.replace(self.program, constants={**self.program.constants, **constants})
         fields = run(program, [given[v] for v in program.inputs], wanted=[p.value for p in self.places])
-        zeros = bool(self.feed.context)
+        zeros = bool(self.feed.context or self.feed.noise)
         sums = [
             field_sums(
-                to_channel_last(x, p.roles), scale, p.region, zeros=zeros, mapped=self.redraw == 0 and not p.steady
+                to_channel_last(x, p.roles), scale, p.region, zeros=zeros, mapped=self.one_model and not p.steady
             )
             for x, scale, p in zip(fields, scales, self.places)
         ]
-        if self.pictured is None:
-            return sums, None
-        return sums, _mean_power(fields[self.places.index(self.pictured)], self.pictured)
+        return sums, [_mean_power(fields[self.places.index(p)], p) for p in self.pictured]
 
-    def respond(self, given: dict[Value, Any], *, white: bool = False) -> list[Sums]:
-        sums, power = jax.device_get(self.compiled(self.constants, self.scales, given))
-        if white and power is not None:
-            self.powers.append(power)
+    def respond(self, given: dict[Value, Any], *, kept: list[list[np.ndarray]] | None = None) -> list[Sums]:
+        sums, powers = jax.device_get(self.compiled(self.constants, self.scales, given))
+        if kept is not None:
+            kept.append(powers)
         return sums
 
     def add(self, count: int, *, flat: bool = True) -> None:
@@ -227,10 +240,10 @@ class _Runs:
             arrays, flat_data, white_data = self.feed.draw(jax.random.fold_in(self.key, self.done))
             if not self.done:
                 self._fit(arrays | white_data)
-            white = self.respond(arrays | white_data, white=True)
+            white = self.respond(arrays | white_data, kept=self.powers)
             self.white.append(white)
             if flat:
-                self.flat.append(white if self.latent else self.respond(arrays | flat_data))
+                self.flat.append(white if self.latent else self.respond(arrays | flat_data, kept=self.flat_powers))
 
     def _fit(self, given: dict[Value, Any]) -> None:
         """Scales by which squares of small fields, gradients above all, do not underflow."""
@@ -243,13 +256,13 @@ class _Runs:
                 break
             self.scales = wanted
 
-    def settle(self, ends: Sequence[Place], limit: float, most: int) -> None:
+    def settle(self, limit: float, most: int) -> None:
         """More draws of the white probe while chance could make a power ratio of an output what it is."""
         per_draw = sum(
             math.prod(a.shape) for step in self.program.steps for a in map(self.program.avals.get, step.outputs) if a
         )
         affordable = min(most, self.done + int(MOST_VALUES / max(1, per_draw)))
-        while self.done < affordable and any(is_open(self.of(p), limit) for p in ends):
+        while self.done < affordable and any(is_open(self.of(p), limit) for p in self.ends):
             self.add(min(self.done, affordable - self.done), flat=self.latent)
 
     def of(self, place: Place) -> Measured:
@@ -263,7 +276,7 @@ class _Runs:
         samples = math.prod(q * p for q, p in zip(kept.counts, kept.period))
         shape = self.program.avals[place.value].shape
         samples *= math.prod(n for n, r in zip(shape, place.roles) if not isinstance(r, int))
-        return measured(flat, white, kept, steady=place.steady, samples=samples, one_model=self.redraw == 0)
+        return measured(flat, white, kept, steady=place.steady, samples=samples, one_model=self.one_model)
 
 
 def _rescaled(scale: float, power: float) -> float:
@@ -290,9 +303,9 @@ def is_open(field: Measured, limit: float) -> bool:
     return limit < field.power_ratio * math.sqrt(field.power_noise) and field.power_ratio <= limit * field.power_noise
 
 
-def _notes(ends: Sequence[Measured], latent: bool, runs: _Runs, limit: float) -> list[str]:
+def _notes(ends: Sequence[Measured], runs: _Runs, limit: float) -> list[str]:
     notes = []
-    if latent:
+    if runs.latent:
         notes.append(
             "No input has space: flat and white inputs are the same latent draws, and lines are their excess over the "
             "bins around them."

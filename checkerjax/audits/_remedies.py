@@ -23,7 +23,8 @@ from checkerjax.audits._fixes import (
 )
 from checkerjax.audits._graph import CHANNEL, Node
 from checkerjax.audits._reading import Reading, where
-from checkerjax.audits._report_words import size
+from checkerjax.audits._report_advice import COST, Advice
+from checkerjax.audits._report_words import per_axis
 
 FUSED = "checkerjax.resize_conv"
 
@@ -32,7 +33,7 @@ FUSED = "checkerjax.resize_conv"
 class Remedy:
     """A change that could be made; without edits where it would change the shapes of parameters."""
 
-    text: str
+    text: Advice
     edits: tuple[Edit, ...] = ()
 
 
@@ -63,7 +64,9 @@ def remedies(finding: Finding, reading: Reading, *, trained: bool) -> tuple[Reme
     if not _stuffs(finding, reading, conv):
         return (held,)
     resized, larger = _resized(finding, reading, conv), _larger(finding)
-    return tuple(r for r in ((held, resized, larger) if trained else (resized, held, larger)) if r is not None)
+    tied_gains = _equal_gains(finding, conv, trained)
+    order = (held, tied_gains, resized, larger) if trained else (resized, tied_gains, held, larger)
+    return tuple(r for r in order if r is not None)
 
 
 def gradient_remedies(finding: Finding, gradient: Reading, forward: Reading) -> tuple[Remedy, ...]:
@@ -101,10 +104,10 @@ def _stuffs(finding: Finding, reading: Reading, conv: Node) -> bool:
 
 def _resized(finding: Finding, reading: Reading, conv: Node) -> Remedy:
     s, k = finding.stride, finding.kernel_size
-    text = (
-        f"{_place(finding)}resize to the nearest by {_per_axis(s)} and convolve k{_per_axis(k)} with stride 1 instead "
-        f"(jax.image.resize and nn.Conv, or {FUSED}): no lines for any weights, equal phase powers at random "
-        f"initialisation. {_cost_of_resize(finding)}"
+    change = (
+        f"resize to the nearest by {per_axis(s)}, then convolve with kernel size {per_axis(k)} at stride 1 "
+        "(ResizeConv of checkerjax.nn, or jax.image.resize and a Conv): no lines for any weights, equal phase powers "
+        f"at random initialisation. {_cost_of_resize(finding)}"
     )
     step = conv.step
     if step is None:
@@ -119,11 +122,31 @@ def _resized(finding: Finding, reading: Reading, conv: Node) -> Remedy:
         axes = step.params["dimension_numbers"].lhs_spec[2:]
         sizes = {d: n for d, n in zip(axes, s) if n > 1}
         edits = (Edit(step, operand=0, array=functools.partial(box, sizes=sizes, mean=False)),)
-    return Remedy(text, edits)
+    return Remedy(_advice(finding, change, math.prod(s)), edits)
 
 
 def _summed(node: Node, scale: Sequence[int]):
     return functools.partial(box, sizes=sizes_of(node, scale), mean=False)
+
+
+def _equal_gains(finding: Finding, conv: Node, trained: bool) -> Remedy | None:
+    """The same layer with tied gains: a kernel that is a box of the stride, convolved with a smaller one."""
+    s, k = finding.stride, finding.kernel_size
+    if max(conv.up) == 1 or any(n < m for n, m in zip(k, s)) or max(finding.dilation, default=1) > 1:
+        return None
+    if trained:
+        change = (
+            f"or put checkerjax.project_equal_gains(kernel, {_argument(s)}) in the place of its kernel, the nearest "
+            "one with equal gains: no lines until it is trained further; phase powers are not evened. No products "
+            "more."
+        )
+        return Remedy(_advice(finding, change))
+    smaller = tuple(n - m + 1 for n, m in zip(k, s))
+    change = (
+        "or keep it and tie its gains (ConvTranspose of checkerjax.nn with equal_gains=True, and the other arguments "
+        f"as they are): what a nearest resize and kernel size {per_axis(smaller)} make. No products more."
+    )
+    return Remedy(_advice(finding, change))
 
 
 def _held(finding: Finding, reading: Reading) -> Remedy:
@@ -138,42 +161,44 @@ def _held(finding: Finding, reading: Reading) -> Remedy:
             "its phases have equal gains, and unequal powers under noise. To bring these nearer, take the mean of "
             f"{_window(s)} after it; a nearest resize instead makes them equal"
         )
-        return Remedy(f"{_place(finding)}{why}; {_additions(s)}.", edits)
+        return Remedy(_advice(finding, f"{why}; {_additions(s)}."), edits)
     constant = "its constant taps add up to different sums at the phases: " if finding.kernel == "constant" else ""
     power = (
         "phase powers become equal at random initialisation, not for all weights"
         if finding.kernel == "learned" or finding.role == "shuffle"
         else "phase powers come nearer"
     )
-    text = (
-        f"{_place(finding)}{constant}keep it and take the mean of {_window(s)} after it (a fixed filter, "
-        f"checkerjax.hold_taps({max(s)})): no lines for any weights, trained ones too; {power}. It smooths; "
-        f"{_additions(s)}."
+    change = (
+        f"{constant}keep it and take the mean of {_window(s)} after it (Hold of checkerjax.nn, a fixed filter): no "
+        f"lines for any weights, trained ones too; {power}. It smooths; {_additions(s)}."
     )
-    return Remedy(text, edits)
+    return Remedy(_advice(finding, change), edits)
 
 
 def _taps(finding: Finding) -> Remedy | None:
     """Other constants."""
     if finding.kernel != "constant" or max(finding.stride) != 2:
         return None
-    return Remedy(f"{_place(finding)}or taps [1, 3, 3, 1] along each axis: equal sums and energies at both phases.")
+    change = "or take taps [1, 3, 3, 1] along each axis: equal sums and energies at both phases."
+    return Remedy(_advice(finding, change))
 
 
 def _repeated(finding: Finding, reading: Reading, node: Node) -> Remedy:
-    text = (
-        f"{_place(finding)}repeat samples instead of putting zeros between them (a nearest resize by "
-        f"{_per_axis(finding.stride)}: jnp.repeat, or checkerjax.upsample): equal gains and powers, no products."
+    change = (
+        f"repeat samples instead of putting zeros between them (a nearest resize by {per_axis(finding.stride)}: "
+        "jnp.repeat, or checkerjax.upsample): equal gains and powers, no products."
     )
     edits = Places(reading.program, reading.graph).after(finding.nodes[-1], _summed(node, finding.stride))
-    return Remedy(text, edits)
+    return Remedy(_advice(finding, change), edits)
 
 
 def _icnr(finding: Finding, reading: Reading, node: Node) -> Remedy:
-    text = (
-        f"{_place(finding)}initialise the kernel alike for all phases of a channel (ICNR: checkerjax.icnr), and the "
-        "bias with it: no lines and equal phase powers at the start; training unties them. No products more."
+    change = (
+        "initialise the kernel alike for all phases of a channel (ICNR: checkerjax.icnr, or SubPixelConv of "
+        "checkerjax.nn), and the bias with it: no lines and equal phase powers at the start; training unties them. No "
+        "products more."
     )
+    text = _advice(finding, change)
     before = reading.graph.nodes[node.inputs[0]]
     if CHANNEL not in before.roles or node.channels is None:
         return Remedy(text)
@@ -189,54 +214,55 @@ def _larger(finding: Finding) -> Remedy | None:
         return None
     k = tuple(s * math.ceil(n / s) for n, s in zip(finding.kernel_size, finding.stride))
     more = math.prod(k) / math.prod(finding.kernel_size)
-    return Remedy(
-        f"{_place(finding)}or kernel size {_per_axis(k)} for {_per_axis(finding.kernel_size)}, a multiple of the "
-        f"stride: even counts and phase powers, but gains stay free, so lines remain at random initialisation. "
-        f"{_products(finding, more)}."
+    change = (
+        f"or take kernel size {per_axis(k)} for {per_axis(finding.kernel_size)}, a multiple of the stride: even counts "
+        f"and phase powers, but gains stay free, so lines remain at random initialisation. {_products(more)}."
     )
+    return Remedy(_advice(finding, change, more))
 
 
 def _coarsening(origin: Finding, forward: Reading) -> tuple[Remedy, ...]:
     """What to change of a coarsening, for the sake of its gradient."""
     last = forward.graph.nodes[origin.nodes[-1]]
     base = forward.graph.nodes[forward.graph.nodes[origin.nodes[0]].inputs[0]]
-    s, k, at = _per_axis(origin.stride), _per_axis(origin.kernel_size), _place(origin)
-    window = _window(origin.stride)
+    s, k, window = per_axis(origin.stride), per_axis(origin.kernel_size), _window(origin.stride)
     if last.kind == "window" and last.operation == "max":
         return (_largest(origin, last),)
     mean = functools.partial(box, sizes=sizes_of(base, origin.stride), ahead=True)
     edits = Places(forward.program, forward.graph).before(origin.nodes, mean)
     equal = "every input then gets the same sum of weights, whatever these are, so no lines in the gradient"
+    more: Remedy | None = None
     if last.kind == "conv" and max(origin.kernel_size) > 1:
-        text = (
-            f"{at}blur before the strided convolution, by the mean of {window} at stride 1: {equal}, and equal "
-            f"powers at random initialisation. It smooths what the layer reads; {_additions(origin.stride)}."
+        change = (
+            f"blur before the strided convolution, by the mean of {window} at stride 1 (Hold of checkerjax.nn): "
+            f"{equal}, and equal powers at random initialisation. It smooths what the layer reads; "
+            f"{_additions(origin.stride)}."
         )
-        return tuple(r for r in (Remedy(text, edits), _larger_window(origin)) if r is not None)
-    if last.kind == "conv":
-        text = f"{at}average-pool by {s}, then convolve k{k} with stride 1: {equal}; as many products."
-        return (Remedy(text, edits),)
-    if last.kind == "unshuffle":
-        text = f"{at}take the mean of {window} at stride 1 before it: {equal}. It smooths what follows."
-        return (Remedy(text, edits),)
-    if last.kind == "move":
-        return (Remedy(f"{at}average-pool by {s} instead of dropping samples: {equal}, and equal powers.", edits),)
-    text = f"{at}take the mean of {window} at stride 1 before it: {equal}; {_additions(origin.stride)}."
-    return tuple(r for r in (Remedy(text, edits), _larger_window(origin)) if r is not None)
+        more = _larger_window(origin)
+    elif last.kind == "conv":
+        change = f"average-pool by {s}, then convolve with kernel size {k} at stride 1: {equal}; as many products."
+    elif last.kind == "unshuffle":
+        change = f"take the mean of {window} at stride 1 before it: {equal}. It smooths what follows."
+    elif last.kind == "move":
+        change = f"average-pool by {s} instead of dropping samples: {equal}, and equal powers."
+    else:
+        change = f"take the mean of {window} at stride 1 before it: {equal}; {_additions(origin.stride)}."
+        more = _larger_window(origin)
+    return tuple(r for r in (Remedy(_advice(origin, change), edits), more) if r is not None)
 
 
 def _largest(origin: Finding, node: Node) -> Remedy:
-    s, step = _per_axis(origin.stride), node.step
+    s, step = origin.stride, node.step
     if step is not None and step.name == "reduce_max":
-        text = f"{_place(origin)}take the mean of the blocks, not their largest: all inputs get the same gradient."
-        return Remedy(text, (Edit(step, whole=mean_of_blocks),))
-    text = (
-        f"{_place(origin)}pool with stride 1, then take the mean of {_window(origin.stride)} with stride {s} "
-        "(MaxBlurPool): all samples win equally often, so no lines and equal powers in the gradient; "
-        f"{math.prod(origin.stride)} times the comparisons."
+        change = "take the mean of the blocks, not their largest: all inputs get the same gradient."
+        return Remedy(_advice(origin, change), (Edit(step, whole=mean_of_blocks),))
+    layer = "MaxBlurPool of checkerjax.nn with blur_window=2" if set(s) == {2} else "MaxBlurPool"
+    change = (
+        f"pool with stride 1, then take the mean of {_window(s)} with stride {per_axis(s)} ({layer}): all samples win "
+        f"equally often, so no lines and equal powers in the gradient; {math.prod(s)} times the comparisons."
     )
     known = step is not None and step.name == "reduce_window_max"
-    return Remedy(text, (Edit(step, whole=blurred_max_pool),) if known else ())  # pyright: ignore[reportArgumentType]
+    return Remedy(_advice(origin, change), (Edit(step, whole=blurred_max_pool),) if known else ())  # pyright: ignore[reportArgumentType]
 
 
 def _larger_window(origin: Finding) -> Remedy | None:
@@ -245,24 +271,26 @@ def _larger_window(origin: Finding) -> Remedy | None:
         return None
     more = math.prod(k) / math.prod(origin.kernel_size)
     free = " The weights stay free, so lines remain at random initialisation." if origin.kernel == "learned" else ""
-    return Remedy(
-        f"{_place(origin)}or a window of {_per_axis(k)} for {_per_axis(origin.kernel_size)}, a multiple of the "
-        f"stride: all inputs are read equally often.{free} {_products(origin, more)}."
+    change = (
+        f"or take a window of {per_axis(k)} for {per_axis(origin.kernel_size)}, a multiple of the stride: all inputs "
+        f"are read equally often.{free} {_products(more)}."
     )
+    return Remedy(_advice(origin, change, more))
 
 
-def _place(finding: Finding) -> str:
-    where = finding.path or finding.source
-    return f"{where}: " if where else ""
+def _advice(finding: Finding, change: str, times: float | None = None) -> Advice:
+    """The change at the place of a finding, with what it costs if it makes so many times the products."""
+    macs = None if times is None or not finding.macs else (float(finding.macs), finding.macs * times)
+    return Advice(finding.path or finding.source, change, macs)
 
 
-def _per_axis(values: Sequence[int]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else size(values)
+def _argument(values: Sequence[int]) -> str:
+    return per_axis(values) if len(set(values)) == 1 else str(tuple(values))
 
 
 def _window(values: Sequence[int]) -> str:
     along = " along each axis" if len(values) > 1 and len(set(values)) == 1 else ""
-    return f"{_per_axis(values)} samples{along}"
+    return f"{per_axis(values)} samples{along}"
 
 
 def _additions(stride: Sequence[int]) -> str:
@@ -271,22 +299,13 @@ def _additions(stride: Sequence[int]) -> str:
 
 
 def _cost_of_resize(finding: Finding) -> str:
-    times = math.prod(finding.stride)
-    cost = _products(finding, times)
+    cost = _products(math.prod(finding.stride))
     if max(finding.dilation, default=1) > 1:
         return f"{cost}."
     fused = math.prod((k + s - 1) / k for k, s in zip(finding.kernel_size, finding.stride))
-    return f"{cost}; {fused:.3g} times by {FUSED}, which skips the resized field."
+    return f"{cost}; {fused:.3g} times by {FUSED}, which ResizeConv calls and which skips the resized field."
 
 
-def _products(finding: Finding, times: float) -> str:
+def _products(times: float) -> str:
     """The cost in multiply-accumulates of an image, borders left out."""
-    words = f"{times:.3g} times the products"
-    return words if not finding.macs else f"{words} ({_short(finding.macs)} to {_short(finding.macs * times)} MACs)"
-
-
-def _short(count: float) -> str:
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= unit:
-            return f"{count / unit:.3g}{letter}"
-    return f"{count:.3g}"
+    return f"{times:.3g} times the products{COST}"

@@ -12,7 +12,7 @@ import numpy as np
 from checkerjax.audits._finding import Finding
 from checkerjax.audits._report_json import to_json
 from checkerjax.audits._report_markdown import markdown
-from checkerjax.audits._report_parts import Outcome, Settings, Thresholds, Traced
+from checkerjax.audits._report_parts import Outcome, Settings, Thresholds, Traced, joint_verdict
 from checkerjax.audits._report_table import table
 from checkerjax.stacks import Stack
 
@@ -35,11 +35,18 @@ class AuditReport:
     output: Outcome
     stack: Stack | None = None  # the program as layer descriptions, if it is one
     stack_reason: str | None = None  # why it is none
+    outputs: tuple[Outcome, ...] = ()  # of all fields that the function returns, `output` first
     backward_outcome: Outcome | None = None  # of the input gradient
-    loss_outcome: Outcome | None = None  # of the gradient of a given loss
+    backward_outcomes: tuple[Outcome, ...] = ()  # of several inputs, likewise
+    loss: tuple[Finding, ...] = ()  # of the gradient of a given loss, from the loss on
+    loss_outcome: Outcome | None = None  # of it
+    loss_outcomes: tuple[Outcome, ...] = ()  # by several inputs, likewise
     not_understood: tuple[Finding, ...] = ()  # spatial operations without a rule, forward and backward
     trace: tuple[Traced, ...] = ()  # every spatial operation of the program, in its order
+    backward_trace: tuple[Traced, ...] = ()  # of the input gradient
+    loss_trace: tuple[Traced, ...] = ()  # of the gradient of the loss
     spectrum: np.ndarray | None = None  # [*spatial], mean power of the output under the white probe, in FFT order
+    flat_spectrum: np.ndarray | None = None  # likewise under the flat probe; None of latents, which have one probe
     notes: tuple[str, ...] = ()
     settings: Settings = dataclasses.field(default_factory=Settings)
     fixer: Callable[[AuditReport, Finding | None], FixReport] | None = None  # what `try_fix` calls
@@ -52,22 +59,24 @@ class AuditReport:
     @property
     def line_periods(self) -> tuple[int, ...]:
         """Periods of the lines in the output, ascending."""
-        return self.output.line_periods(self.thresholds.max_lattice_ratio)
+        limit = self.thresholds.max_lattice_ratio
+        return tuple(sorted({p for o in self.outputs or (self.output,) for p in o.line_periods(limit)}))
 
     @property
     def power_periods(self) -> tuple[int, ...]:
         """Periods of the unequal phase powers of the output, ascending."""
-        return self.output.power_periods(self.thresholds.max_power_ratio)
+        limit = self.thresholds.max_power_ratio
+        return tuple(sorted({p for o in self.outputs or (self.output,) for p in o.power_periods(limit)}))
 
     @property
     def backward_verdict(self) -> str | None:
         """As `verdict`, for the gradient of the input."""
-        return None if self.backward_outcome is None else self.backward_outcome.verdict(self.thresholds)
+        return _joint(self.backward_outcome, self.backward_outcomes, self.thresholds)
 
     @property
     def loss_verdict(self) -> str | None:
         """As `verdict`, for the gradient of the loss."""
-        return None if self.loss_outcome is None else self.loss_outcome.verdict(self.thresholds)
+        return _joint(self.loss_outcome, self.loss_outcomes, self.thresholds)
 
     def table(self) -> str:
         """The report as text, at most 100 columns wide."""
@@ -127,3 +136,7 @@ class AuditReport:
         if self.fixer is None:
             raise ValueError("try_fix: this report has no program to change; use the one that audit returned.")
         return self.fixer(self, finding)
+
+
+def _joint(first: Outcome | None, every: tuple[Outcome, ...], thresholds: Thresholds) -> str | None:
+    return joint_verdict(every or (() if first is None else (first,)), thresholds)

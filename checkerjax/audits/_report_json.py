@@ -34,26 +34,33 @@ def _contents(report: AuditReport) -> dict[str, Any]:
         "backward_verdict": report.backward_verdict,
         "loss_verdict": report.loss_verdict,
         "output": report.output,
+        "outputs": report.outputs,
         "forward": report.forward,
-        "backward_outcome": report.backward_outcome,
-        "backward": report.backward,
-        "loss_outcome": report.loss_outcome,
-        "not_understood": report.not_understood,
         "trace": report.trace,
+        "backward_outcome": report.backward_outcome,
+        "backward_outcomes": report.backward_outcomes,
+        "backward": report.backward,
+        "backward_trace": report.backward_trace,
+        "loss_outcome": report.loss_outcome,
+        "loss_outcomes": report.loss_outcomes,
+        "loss": report.loss,
+        "loss_trace": report.loss_trace,
+        "not_understood": report.not_understood,
         "stack": None if report.stack is None else format_stack(report.stack),
         "stack_reason": report.stack_reason,
-        **_spectrum(report.spectrum),
+        **_spectrum("spectrum", report.spectrum),
+        **_spectrum("flat_spectrum", report.flat_spectrum),
         "notes": report.notes,
         "settings": {**_fields(report.settings), "versions": dict(report.settings.versions)},
     }
 
 
-def _spectrum(spectrum: np.ndarray | None) -> dict[str, Any]:
+def _spectrum(name: str, spectrum: np.ndarray | None) -> dict[str, Any]:
     """In FFT order; a large one by its size alone."""
     if spectrum is None:
-        return {"spectrum": None, "spectrum_shape": None}
+        return {name: None, f"{name}_shape": None}
     spectrum = np.asarray(spectrum)
-    return {"spectrum": spectrum if spectrum.size <= MOST_VALUES else None, "spectrum_shape": spectrum.shape}
+    return {name: spectrum if spectrum.size <= MOST_VALUES else None, f"{name}_shape": spectrum.shape}
 
 
 def _fields(value: Any) -> dict[str, Any]:

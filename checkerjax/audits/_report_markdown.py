@@ -6,42 +6,26 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from checkerjax.audits._report_contents import Block, Column, contents, headline
-from checkerjax.audits._report_words import marked, printable
+from checkerjax.audits._report_blocks import Column
+from checkerjax.audits._report_contents import contents, headline
+from checkerjax.audits._report_trace import full_trace_block
+from checkerjax.audits._report_words import printable
 
 if TYPE_CHECKING:
     from checkerjax.audits._report import AuditReport
 
-_TRACE = (
-    Column("#", "number"), Column("operation", "text"), Column("grade", "word"), Column("lines", "number"),
-    Column("power", "number"), Column("module", "name"), Column("source", "name"),
-)  # fmt: skip
-
 
 def markdown(report: AuditReport) -> str:
     """The whole report, ending in a line break."""
-    first, *blocks = contents(report)
-    if report.trace and report.verdict is not None:
-        words = [i for i, block in enumerate(blocks) if block.title == "words"]
-        blocks.insert(words[0] if words else len(blocks), _trace(report))
+    first, *blocks = contents(report, trace_block=full_trace_block)
     parts = [f"# Audit: {headline(report)}", *map(_text, first.text)]
     for block in blocks:
         parts.append(f"## {_text(block.title[:1].upper() + block.title[1:])}")
         parts += ["\n".join(f"- {_text(text)}" for text in block.text)] if block.text else []
+        for heading, points in block.points:
+            parts += [f"**{_text(heading)}**", "\n".join(f"- {_text(text)}" for text in points)]
         parts += [_table(block.columns, block.rows)] if block.rows else []
     return "\n\n".join(parts) + "\n"
-
-
-def _trace(report: AuditReport) -> Block:
-    limits = report.thresholds
-    rows = tuple(
-        (
-            str(i), t.label, t.grade or "-", marked(t.lattice_ratio, limits.max_lattice_ratio),
-            marked(t.power_ratio, limits.max_power_ratio), t.path or "-", t.source or "-",
-        )
-        for i, t in enumerate(report.trace, 1)
-    )  # fmt: skip
-    return Block("after each spatial operation", (), _TRACE, rows)
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from checkerjax.audits._finding import GRADES
 
 PerPeriod = tuple[tuple[int, float], ...]
 
@@ -34,6 +37,7 @@ class Outcome:
     latent: bool = False  # the input has no spatial axes
     zero_share: float | None = None  # of a gradient: the share of samples that are exactly 0
     power_chance: float | None = None  # the power ratio that equal phase powers hardly ever exceed by chance
+    name: str = ""  # of several, the place in what the function returns, "1/image" say; or the input of a gradient
 
     def verdict(self, thresholds: Thresholds) -> str | None:
         """ "clean", "lines", "power" or "both"; None if nothing was measured."""
@@ -73,6 +77,29 @@ class Outcome:
         return tuple(found) or _strongest(self.power_ratios)
 
 
+def joint_verdict(outcomes: Sequence[Outcome], thresholds: Thresholds) -> str | None:
+    """The verdict over several: "both" also where one has lines and another unequal powers."""
+    words = {o.verdict(thresholds) for o in outcomes} - {None}
+    if not words:
+        return None
+    lines, power = bool(words & {"lines", "both"}), bool(words & {"power", "both"})
+    return "both" if lines and power else "lines" if lines else "power" if power else "clean"
+
+
+def worst_first(outcomes: Sequence[Outcome], thresholds: Thresholds) -> list[int]:
+    """Indices by how far each is above the limits; of what was not measured, by grade."""
+
+    def rank(i: int) -> tuple[float, float, int]:
+        outcome = outcomes[i]
+        above = {"lines": 1, "power": 1, "both": 2}.get(outcome.verdict(thresholds) or "", 0)
+        lines = (outcome.lattice_ratio or 0.0) / max(thresholds.max_lattice_ratio, 1e-9)
+        power = (outcome.power_ratio or 1.0) / outcome.power_limit(thresholds.max_power_ratio)
+        grade = GRADES.index(outcome.grade) if outcome.grade in GRADES else len(GRADES)
+        return (-above, -max(lines, power) if above else 0.0, grade)
+
+    return sorted(range(len(outcomes)), key=rank)
+
+
 class Traced(NamedTuple):
     """One spatial operation as the probes saw it, stride-1 convolutions included."""
 
@@ -82,6 +109,9 @@ class Traced(NamedTuple):
     lattice_ratio: float | None  # after it
     power_ratio: float | None
     grade: str | None  # None where it feeds all its samples alike
+    lattice_ratios: PerPeriod = ()  # (period, primitive lines over DC) after it
+    power_ratios: PerPeriod = ()  # (period, largest over smallest phase power), shorter periods included
+    power_chance: float | None = None  # the power ratio that equal phase powers hardly ever exceed by chance
 
 
 @dataclasses.dataclass(frozen=True)

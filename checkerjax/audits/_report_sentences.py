@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from checkerjax.audits._report_parts import Outcome, Thresholds, Traced
-from checkerjax.audits._report_words import listed, number, plural, share, size
+from checkerjax.audits._report_words import is_above, listed, number, plural, power_limit, share, size
 
 if TYPE_CHECKING:
     from checkerjax.audits._report import AuditReport
@@ -71,8 +71,11 @@ def _power(outcome: Outcome, thresholds: Thresholds) -> str:
     at = f" of {_periods(periods)}" if periods else ""
     if outcome.power_ratio == math.inf:
         return f"some phases{at} have no power at all"
+    ratio = outcome.power_ratio or 1.0
+    own = dict(outcome.power_ratios).get(periods[0], ratio) if len(periods) == 1 else ratio
     up_to = "up to " if len(periods) > 1 else ""
-    return f"some phases{at} have {up_to}{number(outcome.power_ratio)} times the power of others"
+    over = f" ({number(ratio)} times over longer periods)" if ratio > 1.05 * own else ""
+    return f"some phases{at} have {up_to}{number(own)} times the power of others{over}"
 
 
 def _periods(periods: Sequence[int]) -> str:
@@ -128,25 +131,47 @@ def _counts(counts: Sequence[float]) -> str:
 
 def birth_sentences(report: AuditReport) -> list[str]:
     """After which operation, in program order, each kind of grid is first and last seen."""
-    limits, verdict = report.thresholds, report.verdict
+    limits, verdict, trace = report.thresholds, report.verdict, report.trace
     least = report.output.power_limit(limits.max_power_ratio)
-    ratios = [t.lattice_ratio for t in report.trace], [t.power_ratio for t in report.trace]
-    lines = _birth(report, ratios[0], limits.max_lattice_ratio, verdict in ("lines", "both"))
-    power = _birth(report, ratios[1], least, verdict in ("power", "both"))
+    lined = [t for t in trace if is_above(t.lattice_ratio, limits.max_lattice_ratio)]
+    uneven = [t for t in trace if is_above(t.power_ratio, power_limit(least, t.power_chance))]
+    lines, power = _birth(lined, verdict in ("lines", "both")), _birth(uneven, verdict in ("power", "both"))
     if lines and lines == power:
-        return [f"lines and unequal phase powers are first seen after {lines}"]
-    named = ("lines", lines), ("unequal phase powers", power)
-    return [f"{name} are first seen after {said}" for name, said in named if said]
+        return [f"Lines and unequal phase powers are first seen after {lines}."]
+    named = ("Lines", lines), ("Unequal phase powers", power)
+    return [f"{name} are first seen after {said}." for name, said in named if said]
 
 
-def _birth(report: AuditReport, values: Sequence[float | None], limit: float, is_left: bool) -> str:
-    above = [t for t, v in zip(report.trace, values) if v is not None and v > limit]
+def _birth(above: Sequence[Traced], is_left: bool) -> str:
+    """Where the first of some operations is, and the last where nothing is left in the output."""
     if not above:
         return ""
     if is_left:
         return _where(above[0])
     last = f", last after {_where(above[-1])}" if len(above) > 1 else ""
-    return f"{_where(above[0])}{last}, and do not reach the output"
+    return f"{_where(above[0])}{last}, and are below the limit in the output"
+
+
+def hidden_grid(report: AuditReport) -> Traced | None:
+    """The last operation that reads several samples, if there is a grid after it and the output is called clean."""
+    if report.verdict != "clean" or not report.trace:
+        return None
+    last, limits = report.trace[-1], report.thresholds
+    power = power_limit(report.output.power_limit(limits.max_power_ratio), last.power_chance)
+    there = is_above(last.lattice_ratio, limits.max_lattice_ratio) or is_above(last.power_ratio, power)
+    return last if there else None
+
+
+def hidden_sentences(report: AuditReport) -> list[str]:
+    """That a grid is there which the numbers of the output do not show."""
+    last = hidden_grid(report)
+    if last is None:
+        return []
+    return [
+        f"But there is one after {_where(last)}, the last operation that reads several samples. What follows changes "
+        "them one by one, or adds to them (the 0.5 of a sigmoid, a shortcut), so that the grid is small beside a "
+        "larger mean. Audit what comes before that, to see it as strong as it is."
+    ]
 
 
 def chance_sentence(outcome: Outcome, thresholds: Thresholds) -> str:
@@ -161,8 +186,9 @@ def chance_sentence(outcome: Outcome, thresholds: Thresholds) -> str:
 
 
 def _where(traced: Traced) -> str:
-    words = (traced.label, traced.path, f"({traced.source})" if traced.source else "")
-    return " ".join(word for word in words if word)
+    if not traced.path:
+        return f"{traced.label} ({traced.source})" if traced.source else traced.label
+    return f"{traced.path} ({', '.join(word for word in (traced.label, traced.source) if word)})"
 
 
 def zeros_sentence(outcome: Outcome) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from checkerjax.audits._report_contents import Block, Column, contents, headline
+from checkerjax.audits._report_blocks import Block, Column
+from checkerjax.audits._report_contents import contents, headline
+from checkerjax.audits._report_trace import trace_block
 from checkerjax.audits._report_words import WIDTH, columns, padded, printable, shortened, wrapped
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ LEAST = 8  # of a name that has to be shortened
 def table(report: AuditReport) -> str:
     """The whole report, the verdict first."""
     lines = [f"verdict: {headline(report)}"]
-    for block in contents(report):
+    for block in contents(report, trace_block=trace_block):
         lines += _block(block)
     return "\n".join(lines)
 
@@ -29,6 +31,10 @@ def _block(block: Block) -> list[str]:
     indent = GAP if block.title else ""
     for text in block.text:
         lines += wrapped(indent + printable(text), WIDTH, indent + GAP)
+    for heading, points in block.points:
+        lines += wrapped(indent + printable(heading), WIDTH, indent + GAP)
+        for point in points:
+            lines += wrapped(f"{indent}{GAP}- {printable(point)}", WIDTH, indent + 2 * GAP)
     if block.rows:
         lines += [indent + line for line in _rows(block, WIDTH - len(indent))]
     return lines

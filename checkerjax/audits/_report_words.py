@@ -59,9 +59,19 @@ def number(value: float | None) -> str:
     return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
+def is_above(value: float | None, limit: float) -> bool:
+    """Whether something was measured, and is above its limit."""
+    return value is not None and value > limit
+
+
 def marked(value: float | None, limit: float) -> str:
     """A number, with a star where it is above its limit."""
-    return number(value) + ("*" if value is not None and value > limit else " ")
+    return number(value) + ("*" if is_above(value, limit) else " ")
+
+
+def power_limit(limit: float, chance: float | None) -> float:
+    """The limit of a power ratio, or what chance reaches where that is more."""
+    return limit if chance is None else max(limit, chance)
 
 
 def share(value: float | None) -> str:
@@ -78,6 +88,11 @@ def share(value: float | None) -> str:
 def size(values: Sequence[int]) -> str:
     """Sizes along the axes, "3x3"."""
     return "x".join(str(v) for v in values)
+
+
+def per_axis(values: Sequence[int]) -> str:
+    """Sizes along the axes, one for all where they are equal: "3", "3x1"."""
+    return str(values[0]) if len(set(values)) == 1 else size(values)
 
 
 def listed(items: Sequence[object], last: str = "and") -> str:

@@ -13,6 +13,7 @@ from checkerjax.audits._axes import reads_of_matrix
 from checkerjax.audits._flatten import Step
 from checkerjax.audits._graph import Located
 from checkerjax.audits._moves import Move
+from checkerjax.audits._rules_positions import joined_before
 from checkerjax.audits._run import evaluate
 from checkerjax.audits._walk_state import Walk
 
@@ -124,7 +125,7 @@ def _joined(
             shape[axis] if located is None else located.move for _, (located, shape) in nonempty
         ]
         return [real[0]._replace(move=moves.join(pieces, axis, len(parts[0][1])))]
-    return walk.joined_channels(step, axis)
+    return walk.joined_channels(step, axis) or joined_before(walk, step, axis)
 
 
 def gather(walk: Walk, step: Step) -> list[Located] | None:

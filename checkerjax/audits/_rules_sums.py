@@ -11,6 +11,7 @@ from checkerjax.audits._axes import AxisReads, read_pattern, reads_of_matrix
 from checkerjax.audits._flatten import Step, Value
 from checkerjax.audits._graph import BATCH, CHANNEL, Kernel, Located, Node, Role, Roles
 from checkerjax.audits._moves import Move, varying
+from checkerjax.audits._rules_positions import as_patches, weighted_positions
 from checkerjax.audits._settle import Carried, carried, guess_roles
 from checkerjax.audits._walk_state import DATA, Walk, identity_reads
 
@@ -116,7 +117,7 @@ def _windowed(walk: Walk, step: Step, data: Located, axes: set[int], carries: Ca
         reads.append(one)
         places[axis] = kept[0]
     after = Move(tuple(move.shape[d] for d in left), ())
-    roles = _roles_after(base.roles, carries, move, left, places)
+    roles = _roles_after(base.roles, carries, left, places)
     if roles is None or len(roles) != len(after.shape):
         return None
     operation = step.name.removeprefix("reduce_")
@@ -144,7 +145,7 @@ def _taps(move: Move, base: Node, axis: int, kept: int, gone: list[int]) -> Axis
     return found
 
 
-def _roles_after(source: Roles, carries: Carried, move: Move, left: list[int], places: dict[Role, int]) -> Roles | None:
+def _roles_after(source: Roles, carries: Carried, left: list[int], places: dict[Role, int]) -> Roles | None:
     by_place = {d: r for r, d in places.items()}
     roles: list[Role] = []
     for d in left:
@@ -186,11 +187,18 @@ def product(walk: Walk, step: Step) -> list[Located] | None:
     whole = spatial and all(carries.by_role[r] <= set(contracted) for r in spatial)
     if whole and CHANNEL not in gone and math.prod(walk.shape(other)[d] for d in free) == math.prod(base.spatial) > 1:
         return _positions_mixed(walk, step, located, first, contracted, batched, len(free))
+    if batched and gone and gone <= spatial:
+        attended = weighted_positions(walk, step, located, first, [walk.shape(other)[d] for d in free])
+        if attended is not None:
+            return attended
     if whole and (CHANNEL in gone or not along):
         return _flattened_product(walk, step, located.node, first, contracted, free, len(located.move.shape))
     node = walk.settled(data, step)
     if node is None:
-        return None
+        patches = as_patches(walk, step, located) if CHANNEL in gone else None
+        if patches is None:
+            return None
+        return _channel_product(walk, step, patches, first, contracted, batched, other, other_contracted, free, size)
     base, located = walk.graph.nodes[node], walk.whole(node)
     if {base.roles[d] for d in contracted} == {CHANNEL}:
         return _channel_product(walk, step, located, first, contracted, batched, other, other_contracted, free, size)
@@ -217,8 +225,6 @@ def _channel_product(
     """Channels to channels at every position, also where positions are split or merged."""
     base, move = walk.graph.nodes[located.node], located.move
     carries = carried(base.roles, move)
-    if any(carries.axes[d] - {BATCH, CHANNEL} for d in batched):
-        return None
     features = [walk.shape(other)[d] for d in free]
     kept = [d for d in range(len(move.shape)) if d not in contracted and d not in batched]
     # The output has the batched axes, then the free ones of the left operand, then those of the right.
@@ -236,31 +242,41 @@ def _channel_product(
     rows = [(c, r) for c, r in zip(move.coords, base.roles) if r != CHANNEL]
     if any(varying(c) & set(contracted) for c, _ in rows):
         return None
-    groups = [d for d in batched if CHANNEL in carries.axes[d]]
-    radix_axes = [i for i, d in enumerate(order) if d in groups] if not features else []
-    radix_axes += [i for i, d in enumerate(batched) if d in groups and i not in radix_axes]
-    radix_axes = sorted({*radix_axes, *range(at, at + len(features))})
+    groups = [i for i, d in enumerate(batched) if CHANNEL in carries.axes[d]]
+    radix_axes = {*groups, *range(at, at + len(features))}
     count = math.prod(shape[i] for i in radix_axes)
     radix = np.arange(count).reshape([shape[i] if i in radix_axes else 1 for i in range(len(shape))])
-    has_space = any(isinstance(r, int) for r in base.roles)
-    roles = (*(r for r in base.roles if r != CHANNEL), CHANNEL)
-    node_shape = (*(n for n, r in zip(base.shape, base.roles) if r != CHANNEL), count)
-    if not has_space:
-        node = Node("dense", (located.node,), node_shape, roles, step, None, alone=walk.alone, operation="dot_general")
-    else:
-        order_kernel = (*other_contracted, *free)
-        array = None
-        known = walk.known(other) if not groups and len(other_contracted) == 1 else None
-        if known is not None:
-            array = np.asarray(known, np.float64).transpose(order_kernel).reshape((1,) * len(base.spatial) + (size, -1))
-        kernel = Kernel(other, walk.classes[other], order_kernel, 1, array)
-        reads = tuple(identity_reads(n) for n in base.spatial)
-        node = Node("conv", (located.node,), node_shape, roles, step, None, reads, kernel, alone=walk.alone)
     placed = Move(tuple(shape), (*(moved(c) for c, _ in rows), radix), tuple(moved(f) for f in move.factors))
-    index = walk.graph.add(node)
+    single = size if not groups and len(other_contracted) == 1 else None
+    kernel = _pointwise_kernel(walk, other, (*other_contracted, *free), len(base.spatial), single)
+    if any(carries.axes[d] - {BATCH, CHANNEL} for d in batched):  # each position, or window, has its own
+        kernel = None
+    index = walk.graph.add(_channel_node(walk, step, located.node, count, kernel))
     if placed.is_identity():
         walk.hold(index, step.outputs[0])
     return [Located(index, placed)]
+
+
+def _channel_node(walk: Walk, step: Step, at: int, count: int, kernel: Kernel | None) -> Node:
+    """A field with other channels: a convolution of one tap, of a latent a dense layer, without a kernel a mixture."""
+    base = walk.graph.nodes[at]
+    roles = (*(r for r in base.roles if r != CHANNEL), CHANNEL)
+    shape = (*(n for n, r in zip(base.shape, base.roles) if r != CHANNEL), count)
+    if not any(isinstance(r, int) for r in base.roles):
+        return Node("dense", (at,), shape, roles, step, None, alone=walk.alone, operation="dot_general")
+    if kernel is None:
+        return Node("mix", (at,), shape, roles, step, None, alone=walk.alone, operation="dot_general")
+    reads = tuple(identity_reads(n) for n in base.spatial)
+    return Node("conv", (at,), shape, roles, step, None, reads, kernel, alone=walk.alone)
+
+
+def _pointwise_kernel(walk: Walk, other: Value, order: tuple[int, ...], ndim: int, size: int | None) -> Kernel:
+    """Of one tap; its array where it is a constant matrix with `size` channels coming in."""
+    known = walk.known(other)
+    array = None
+    if known is not None and size is not None:
+        array = np.asarray(known, np.float64).transpose(order).reshape((1,) * ndim + (size, -1))
+    return Kernel(other, walk.classes[other], order, 1, array)
 
 
 def _positions_mixed(

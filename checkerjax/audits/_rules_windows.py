@@ -126,11 +126,8 @@ def _reducer(step: Step) -> str:
 def routed(walk: Walk, step: Step) -> list[Located] | None:
     """`select_and_scatter_add`: each gradient goes to the sample that won its window."""
     p = step.params
-    source, operand = step.inputs[:2]
-    # The order is (source, operand) in the bound primitive.
-    if not walk.is_data(source) or walk.is_data(operand):
-        return None
-    node = walk.settled(source, step)
+    source = step.inputs[0]  # the second is what the windows were taken of
+    node = walk.settled(source, step) if walk.is_data(source) else None
     if node is None:
         return None
     before = walk.graph.nodes[node]

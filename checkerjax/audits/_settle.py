@@ -10,7 +10,7 @@ import numpy as np
 
 from checkerjax.audits._axes import AxisReads, as_read, read_pattern
 from checkerjax.audits._flatten import Step, Value
-from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Located, Node, Role, Roles
+from checkerjax.audits._graph import BATCH, CHANNEL, MOST_AXES, Graph, Located, Node, Role, Roles
 from checkerjax.audits._moves import Move, varying
 
 
@@ -268,7 +268,7 @@ def _latent_roles(carries: Carried, move: Move, layout: str) -> Roles | None:
     rest = [d for d in range(len(move.shape)) if d not in batch]
     if not batch and rest and move.shape[rest[0]] == 1:
         batch, rest = rest[:1], rest[1:]
-    if not rest or batch != list(range(len(batch))):
+    if not 0 < len(rest) <= MOST_AXES + 1 or batch != list(range(len(batch))):
         return None
     channel = rest[-1] if layout == "channel_last" else rest[0]
     axes = iter(range(len(rest)))

@@ -314,7 +314,7 @@ _MIXING = frozenset(
 def _words(node: Node) -> str:
     """What a node is, for a reason."""
     names = {
-        "pointwise": f"{node.operation}: no activation, bias or normalisation of a stack",
+        "pointwise": f"{node.operation} (no activation, bias or normalisation of a stack)",
         "global": "a statistic of the whole field",
         "unshuffle": "a space to depth",
         "flatten": "a field that becomes a latent",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 from checkerjax.audits._flatten import Program, Step, Value
 from checkerjax.audits._numpy_steps import can_run, run_numpy
@@ -54,7 +55,8 @@ class Pieces:
                 values[step.outputs[0]] = run_numpy(step, operands, wide=True)
             else:
                 narrow = [np.asarray(a, self.program.avals[v].dtype) for a, v in zip(operands, step.inputs)]
-                values.update(zip(step.outputs, (np.asarray(o, np.float64) for o in evaluate(step.equation, narrow))))
+                made = [np.asarray(o) for o in evaluate(step.equation, narrow)]
+                values.update(zip(step.outputs, (o if np.iscomplexobj(o) else np.asarray(o, np.float64) for o in made)))
         return values[end]
 
     def _fixed(self, value: Value, shift: float = 0.0) -> Any:
@@ -148,6 +150,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 _PLAIN: tuple[tuple[Layer | str, Callable[[np.ndarray], np.ndarray]], ...] = (
     (layers.Relu(), lambda x: np.maximum(x, 0.0)),
     (layers.Tanh(), np.tanh),
+    (layers.Erf(), scipy.special.erf),
     ("square", np.square),
 )
 

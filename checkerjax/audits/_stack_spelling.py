@@ -278,7 +278,7 @@ def order_of(channels: np.ndarray) -> str | None:
 def _commuted(token: Token, groups: np.ndarray | None) -> Layer:
     """A pointwise layer after a rearrangement instead of before it; `groups`: entries that become one channel."""
     layer = token.layer if isinstance(token, Pointwise) else None
-    if isinstance(layer, (layers.Relu, layers.LeakyRelu, layers.Tanh)):
+    if isinstance(layer, (layers.Relu, layers.LeakyRelu, layers.Tanh, layers.Erf)):
         return layer
     if isinstance(token, Pointwise) and isinstance(layer, layers.Bias) and groups is not None:
         together = np.asarray(token.values)[groups]

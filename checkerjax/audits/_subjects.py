@@ -17,6 +17,7 @@ from checkerjax.audits._construction import construct as construct  # the other 
 from checkerjax.audits._failures import explained
 from checkerjax.audits._model import Model, is_key, leaf_names
 from checkerjax.audits._model_kinds import model_of
+from checkerjax.audits._report_words import plural
 
 
 class Subject(NamedTuple):
@@ -28,6 +29,7 @@ class Subject(NamedTuple):
     draw: Callable[[jax.Array], tuple[jax.Array, ...]] | None  # new parameters from a key; None: nobody knows how
     names: tuple[str, ...]  # of each parameter, such as "params/Conv_0/kernel"
     loss: Callable[[Any], jax.Array] | None = None  # of the output, a number
+    data_names: tuple[str, ...] = ()  # of each of the data
 
 
 def make_subject(
@@ -72,12 +74,9 @@ def make_subject(
     model = model_of(op, fn, args, at, key, values)
     rest, at = args[model.taken :], tuple(i - model.taken for i in at)
     _check_arguments(op, model, rest)
-    data = tuple(jnp.asarray(rest[i]) for i in at)
     leaves, tree = jax.tree.flatten(rest)
-    first_leaf = np.cumsum([0, *(jax.tree.structure(arg).num_leaves for arg in rest)])
-    data_at = [int(first_leaf[i]) for i in at]
-    given_at = [i for i, leaf in enumerate(leaves) if i not in data_at and _is_array(leaf) and not is_key(leaf)]
-    given = tuple(jnp.asarray(leaves[i]) for i in given_at)
+    data_at, given_at = _told_apart(rest, leaves, at)
+    data, given = (tuple(jnp.asarray(leaves[i]) for i in each) for each in (data_at, given_at))
     own = len(model.leaves)
 
     def call(parameters: Sequence[Any], data: Sequence[Any]) -> Any:
@@ -100,7 +99,15 @@ def make_subject(
         draw if model.draw else None,
         (*model.names, *(names[i] for i in given_at)),
         None if loss is None else functools.partial(_loss, op, loss),
+        tuple(names[i] for i in data_at),
     )
+
+
+def _told_apart(args: tuple[Any, ...], leaves: list[Any], at: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Which leaves of the arguments are data, and which are other arrays."""
+    first_leaf = np.cumsum([0, *(jax.tree.structure(arg).num_leaves for arg in args)])
+    data = [int(first_leaf[i]) for i in at]
+    return data, [i for i, leaf in enumerate(leaves) if i not in data and _is_array(leaf) and not is_key(leaf)]
 
 
 def _check_callable(op: str, fn: Any) -> None:
@@ -170,7 +177,7 @@ def _check_arguments(op: str, model: Model, args: tuple[Any, ...]) -> None:
     try:
         signature.bind(*args)
     except TypeError as error:
-        raise TypeError(f"{op}: fn cannot be called with {len(args)} arguments: {error}.") from error
+        raise TypeError(f"{op}: fn cannot be called with {plural(len(args), 'argument')}: {error}.") from error
 
 
 def _argument_names(method: Any, args: tuple[Any, ...]) -> tuple[str, ...]:

@@ -9,13 +9,12 @@ from checkerjax.audits import _rules_moves as rules_moves
 from checkerjax.audits import _rules_sums as rules_sums
 from checkerjax.audits import _rules_windows as rules_windows
 from checkerjax.audits._flatten import Program, Step, Value
-from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Located, Node, Roles, field_roles
+from checkerjax.audits._graph import BATCH, CHANNEL, MOST_AXES, Graph, Located, Node, Roles, field_roles
 from checkerjax.audits._moves import identity
 from checkerjax.audits._rules_pointwise import NARY, UNARY, pointwise
 from checkerjax.audits._walk_state import DATA, Walk, classify, constants
 
 Rule = Callable[[Walk, Step], Sequence[Located | None] | None]
-MOST_AXES = 3  # of space
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(rules_moves.ONE, rules_moves.one_move),

@@ -13,6 +13,7 @@ from checkerjax.audits import _moves as moves
 from checkerjax.audits._axes import AxisReads
 from checkerjax.audits._flatten import Program, Step, Value
 from checkerjax.audits._graph import BATCH, CHANNEL, Graph, Kernel, Located, Node, Roles
+from checkerjax.audits._jax_internals import is_mutable
 from checkerjax.audits._numpy_steps import can_run, run_numpy
 from checkerjax.audits._run import evaluate
 from checkerjax.audits._settle import carried, settle
@@ -162,6 +163,8 @@ def classify(program: Program, data: Sequence[Value]) -> dict[Value, str]:
             if step.equation.effects and kind == CONSTANT:
                 kind = PARAMETER
             classes.update(dict.fromkeys(step.outputs, kind))
+            if kind == DATA:  # written into
+                classes.update({v: DATA for v in step.inputs if is_mutable(program.avals[v])})
             for body in step.bodies:
                 visit(body.steps)
 

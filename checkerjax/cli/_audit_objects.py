@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
 import math
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from checkerjax._names import suggest
 from checkerjax.audits._failures import described
 from checkerjax.audits._sources import users_line
 
+NOT_DATA = ("int32", "bool")
 LARGEST = 2**28  # samples of an input: a gigabyte
 
 
@@ -72,11 +73,18 @@ def _attribute(module: ModuleType, name: str, place: str) -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            known = [known for known in dir(value) if not known.startswith("_")]
-            raise ValueError(f"audit: {place!r} has no {name!r}{suggest(part, known)}") from None
+            raise ValueError(f"audit: {place!r} has no {name!r}{_nearest(part, value)}") from None
     if inspect.ismodule(value):
         raise TypeError(f"audit: {name!r} of {place!r} is a module; name a class, an instance or a function in it.")
     return value
+
+
+def _nearest(name: str, owner: Any) -> str:
+    """The nearest name of something in `owner` that could be audited, whatever its capitals."""
+    known = {known.lower(): known for known in dir(owner) if not known.startswith("_")}
+    fitting = {low: known for low, known in known.items() if not inspect.ismodule(getattr(owner, known, None))}
+    near = difflib.get_close_matches(name.lower(), list(fitting), n=1, cutoff=0.5)
+    return f"; did you mean {fitting[near[0]]!r}?" if near else "."
 
 
 def settings(texts: list[str]) -> dict[str, Any]:
@@ -93,6 +101,27 @@ def settings(texts: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError, RecursionError):
             values[name] = value
     return values
+
+
+def positions(text: str | None, types: Sequence[str]) -> tuple[int, ...]:
+    """The inputs that are data, of "0,2"; by default the last floating one. `types` is that of each input."""
+    floating = [at for at, dtype in enumerate(types) if dtype not in NOT_DATA]
+    if not floating:
+        raise ValueError("audit: none of the --input is floating, so nothing carries data; leave its type out.")
+    if text is None:
+        return (floating[-1],)
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise ValueError(f"audit: --inputs must be numbers of inputs from 0 on, such as 0 or 0,2; got {text!r}.")
+    chosen = tuple(map(int, parts))
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"audit: --inputs must name each input once; got {text!r}.")
+    for at in chosen:
+        if at >= len(types):
+            raise ValueError(f"audit: --inputs must be from 0 to {len(types) - 1}, an --input each; got {at}.")
+        if at not in floating:
+            raise ValueError(f"audit: --inputs names input {at}, which is {types[at]}; data must be floating.")
+    return chosen
 
 
 def shape_and_type(text: str, dtype: str) -> tuple[tuple[int, ...], str]:

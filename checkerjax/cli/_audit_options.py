@@ -34,6 +34,14 @@ def add_audit(commands) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="argument of a class or a function"
     )
+    parser.add_argument(
+        "--inputs", metavar="N[,N]", help="which of the inputs are data, from 0 on: 0 or 0,2 (the last floating one)"
+    )
+    parser.add_argument(
+        "--loss",
+        metavar="MODULE:OBJECT",
+        help="a function of the output that gives a number: audits its gradient too",
+    )
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the inputs")
     parser.add_argument("--layout", choices=("channel_last", "channel_first"), default="channel_last")
     parser.add_argument("--static", action="store_true", help="read the program, run nothing")
@@ -50,7 +58,8 @@ def add_audit(commands) -> None:
 _EXAMPLES = """\
 the object: a linen or nnx class (constructed from --set, and from the seed), an instance, a callable pytree, or a
 function, which is called with arrays drawn from N(0, 1). A name that ends in () is called with --set first, and what
-it returns is audited. The last floating input is the data. Values of --set are Python literals, or else strings.
+it returns is audited. The last floating input is the data, unless --inputs names others; what is no data is taken as
+parameters. Values of --set are Python literals, or else strings.
 
 --fail-on holes, uneven, untied: an operation of this grade or a worse one, and an output that is not measured as clean
 (with --static: any such operation). lines, power: the output has them.
@@ -60,5 +69,6 @@ exit codes: 0 audited, 1 what --fail-on names, 2 bad input, 130 interrupted
 examples:
   checkerjax audit my_models.decoder:Decoder --input 1,64 --set width=32
   checkerjax audit train.py:Generator --input 1,4,4,128 --fail-on uneven --markdown audit.md
-  checkerjax audit package.nets:UNet --input 1,32,32,4 --input 1:int32 --static
+  checkerjax audit package.nets:UNet --input 1,32,32,4 --input 1,16 --inputs 0
+  checkerjax audit package.nets:Encoder --input 1,64,64,3 --loss package.losses:mse --static
 """

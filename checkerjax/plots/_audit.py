@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from checkerjax.audits._finding import Finding
 from checkerjax.audits._report import AuditReport
 from checkerjax.audits._report_contents import headline
-from checkerjax.audits._report_sentences import verdict_sentence
-from checkerjax.audits._report_words import size, wrapped
-from checkerjax.plots._audit_bars import Bar, bar_panels, bars_height, legend
+from checkerjax.audits._report_parts import Traced
+from checkerjax.audits._report_sentences import hidden_sentences, verdict_sentence
+from checkerjax.audits._report_words import per_axis, size, wrapped
+from checkerjax.plots._audit_bars import Bar, bar_panels, bars_height, is_idle, legend, without_root
 from checkerjax.plots._files import COLOURS, STYLE, import_matplotlib
 from checkerjax.plots._measure import DECIBELS, MOST_RINGS, RING, _decibels, _peaks
 
@@ -28,10 +30,11 @@ _BAR: dict[str, Any] = {"fraction": 0.046, "pad": 0.03}
 
 
 def audit_figure(report: AuditReport) -> Figure:
-    """Draws the mean spectrum of the output under noise, its lattice ringed, beside bars for every operation.
+    """Draws the mean spectrum of the output, its lattice ringed, beside bars for every operation.
 
-    Forward, a bar for each spatial operation, of the lines and of the phase powers after it; backward, one for each
-    finding. What was only counted has its grades as colours, and the counted paths in the place of the spectrum.
+    The spectrum is the power under the flat probe and that under the white one, added. Bars are of the lines and of the
+    phase powers after each spatial operation, forward and in gradients. What was only counted has its grades as
+    colours, and the counted paths in the place of the spectrum.
 
     Args:
       report: of `audit`.
@@ -43,10 +46,16 @@ def audit_figure(report: AuditReport) -> Figure:
       ModuleNotFoundError: without matplotlib; the message says what to install.
     """
     matplotlib = import_matplotlib("audit_figure")
-    groups = [(name, bars) for name, bars in (("forward", _forward(report)), ("backward", _backward(report))) if bars]
+    named = (
+        ("forward", _forward(report)),
+        ("gradient of the input", _gradient(report.backward_trace, report.backward)),
+        ("gradient of the loss", _gradient(report.loss_trace, report.loss)),
+    )
+    groups = without_root([(name, bars) for name, bars in named if bars])
     heights = [bars_height(bars[-MOST:]) for _, bars in groups]
     left = _left_panel(report)
-    title = [f"verdict: {headline(report)}", *wrapped(verdict_sentence(report), TITLE_COLUMNS, "")]
+    said = [verdict_sentence(report), *(text.partition(". ")[0] + "." for text in hidden_sentences(report))]
+    title = [f"verdict: {headline(report)}", *(line for text in said for line in wrapped(text, TITLE_COLUMNS, ""))]
     with matplotlib.rc_context(STYLE):
         height = max(LEAST_HEIGHT, sum(heights) + 0.3) + 0.15 * len(title)
         figure = matplotlib.figure.Figure(figsize=(WIDTH, height), layout="constrained")
@@ -61,16 +70,23 @@ def audit_figure(report: AuditReport) -> Figure:
 
 
 def _forward(report: AuditReport) -> list[Bar]:
-    return [Bar(t.label, t.path or t.source, t.lattice_ratio, t.power_ratio, t.grade) for t in report.trace]
+    return [_traced(t) for t in report.trace]
 
 
-def _backward(report: AuditReport) -> list[Bar]:
+def _gradient(trace: Sequence[Traced], findings: Sequence[Finding]) -> list[Bar]:
+    """The trace, or the findings of a report without one."""
     found = []
-    for f in report.backward:
-        sizes = [f"{letter}{size(values)}" for letter, values in (("k", f.kernel_size), ("s", f.stride)) if values]
+    for f in findings:
+        sizes = [f"{letter}{per_axis(values)}" for letter, values in (("k", f.kernel_size), ("s", f.stride)) if values]
         grade = None if f.role == "unknown" else f.grade
-        found.append(Bar(" ".join([f.role, *sizes]), f.path or f.source, f.lattice_ratio, f.power_ratio, grade))
-    return found
+        label = " ".join([f.role, *sizes])
+        found.append(Bar(label, f.path or f.source, f.lattice_ratio, f.power_ratio, grade, f.power_chance))
+    return [_traced(t) for t in trace] or found
+
+
+def _traced(traced: Traced) -> Bar:
+    ratios = traced.lattice_ratio, traced.power_ratio
+    return Bar(traced.label, traced.path or traced.source, *ratios, traced.grade, traced.power_chance)
 
 
 def _right(part: SubFigure, groups: Sequence[tuple[str, list[Bar]]], heights: list[float], report: AuditReport) -> None:
@@ -79,7 +95,7 @@ def _right(part: SubFigure, groups: Sequence[tuple[str, list[Bar]]], heights: li
         shown = bars[-MOST:]
         title = name if len(shown) == len(bars) else f"{name}, the last {len(shown)} of {len(bars)}"
         bar_panels(row, shown, title, report.thresholds)
-    legend(part, [bar for _, bars in groups for bar in bars[-MOST:]])
+    legend(part, [bar for _, bars in groups if not is_idle(bars[-MOST:]) for bar in bars[-MOST:]])
 
 
 def _left_panel(report: AuditReport) -> str:
@@ -104,6 +120,8 @@ def _left(axes: Axes, kind: str, report: AuditReport) -> None:
         counts_panel(axes, report.output.counts)
         return
     power = np.asarray(report.spectrum, np.float64)
+    if report.flat_spectrum is not None:  # lines from flat inputs, what is around them from noise
+        power = power + np.asarray(report.flat_spectrum, np.float64)
     period = report.output.period or (1,) * power.ndim
     (line_panel if power.ndim == 1 else lattice_panel)(axes, power, period)
 
@@ -132,12 +150,17 @@ def lattice_panel(axes: Axes, power: np.ndarray, period: Sequence[int]) -> None:
         marker = float(np.clip(80 / max(period), 3.0, 8.0))
         axes.plot(at[:, 1], at[:, 0], "o", ms=marker, mfc="none", mec=RING, mew=0.9, clip_on=False)
     axes.set(
-        xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5], ylabel="along y",
+        xticks=_within(edges[1]), yticks=_within(edges[0]), ylabel="along y",
         xlabel="cycles per sample, along x" + (f" (largest of {block})" if block else ""),
         title=_spectrum_title("largest along z" if volume else "", period, len(at)),
     )  # fmt: skip
     axes.spines[:].set_visible(False)
     axes.figure.colorbar(shown, ax=axes, label="dB over the median", **_BAR)
+
+
+def _within(edges: np.ndarray) -> list[float]:
+    """The ticks that lie on an axis: others would make it longer."""
+    return [tick for tick in (-0.5, -0.25, 0.0, 0.25, 0.5) if edges[0] <= tick <= edges[1]]
 
 
 def line_panel(axes: Axes, power: np.ndarray, period: Sequence[int]) -> None:
@@ -173,7 +196,7 @@ def counts_panel(axes: Axes, counts: Sequence[Sequence[float]]) -> None:
 
 
 def _spectrum_title(what: str, period: Sequence[int], lines: int, mark: str = "ringed") -> str:
-    name = f"spectrum of the output under noise{', ' + what if what else ''}"
+    name = f"spectrum of the output, both probes{', ' + what if what else ''}"
     if not lines:
         return name
     same = len(set(period)) == 1

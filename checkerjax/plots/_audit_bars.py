@@ -10,7 +10,8 @@ import numpy as np
 
 from checkerjax.audits._finding import GRADES
 from checkerjax.audits._report_parts import Thresholds
-from checkerjax.audits._report_words import number, printable, shortened
+from checkerjax.audits._report_trace import IDLE
+from checkerjax.audits._report_words import is_above, number, power_limit, printable, shortened
 from checkerjax.plots._files import COLOURS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ GRADE_COLOURS: dict[str, str] = dict(
 NO_GRADE = COLOURS["grey"]
 LOWEST = 1e-6  # lattice ratio that bars start from
 NAME_COLUMNS = 36
-BAR, FRAME = 0.165, 0.75  # inches a bar, and around all
+BAR, FRAME, SENTENCE = 0.165, 0.75, 0.3  # inches a bar, around all, and of a sentence in their place
 
 
 class Bar(NamedTuple):
@@ -34,15 +35,39 @@ class Bar(NamedTuple):
     lattice_ratio: float | None
     power_ratio: float | None
     grade: str | None
+    power_chance: float | None = None  # what chance alone makes of the power ratio
+
+
+def is_idle(bars: Sequence[Bar]) -> bool:
+    """Whether all bars of what was measured would be of no length."""
+    measured = [b for b in bars if b.lattice_ratio is not None or b.power_ratio is not None]
+    lines = any(is_above(b.lattice_ratio, IDLE[0]) for b in measured)
+    return bool(measured) and not lines and not any(is_above(b.power_ratio, IDLE[1]) for b in measured)
 
 
 def bars_height(bars: Sequence[Bar]) -> float:
     """Inches that the bars of a direction need."""
-    return FRAME + BAR * len(bars)
+    return SENTENCE if is_idle(bars) else FRAME + BAR * len(bars)
+
+
+def without_root(groups: Sequence[tuple[str, list[Bar]]]) -> list[tuple[str, list[Bar]]]:
+    """The bars without the module that all their paths begin with: its name says nothing, and takes room."""
+    roots = {bar.path.partition("/")[0] for _, bars in groups for bar in bars}
+    if len(roots) > 1:
+        return list(groups)
+    return [
+        (name, [bar._replace(path=bar.path.partition("/")[2] or bar.path) for bar in bars]) for name, bars in groups
+    ]
 
 
 def bar_panels(panels: Sequence[Axes], bars: Sequence[Bar], title: str, limits: Thresholds) -> None:
     """Lines on the left, phase powers on the right, the first operation on top; a dashed line at the limit."""
+    if is_idle(bars):
+        for axes in panels:
+            axes.set_axis_off()
+        several = f"all {len(bars)} operations" if len(bars) > 1 else "its one operation"
+        panels[0].set_title(f"{title}: no lines and equal phase powers after {several}", loc="left", parse_math=False)
+        return
     if any(b.lattice_ratio is not None or b.power_ratio is not None for b in bars):
         _statistic(panels[0], [b.lattice_ratio for b in bars], bars, limits.max_lattice_ratio, LOWEST)
         _statistic(panels[1], [b.power_ratio for b in bars], bars, limits.max_power_ratio, 1.0)
@@ -61,6 +86,8 @@ def legend(part: SubFigure, bars: Sequence[Bar]) -> None:
     from matplotlib.patches import Patch
 
     used = {bar.grade for bar in bars}
+    if not used:
+        return
     handles = [Patch(color=colour, label=grade) for grade, colour in GRADE_COLOURS.items() if grade in used]
     if used - set(GRADE_COLOURS):
         handles.append(Patch(color=NO_GRADE, label="no grade"))
@@ -72,11 +99,12 @@ def _statistic(axes: Axes, values: Sequence[float | None], bars: Sequence[Bar], 
     finite = [v for v in values if v is not None and math.isfinite(v)]
     highest = 1.3 * max([*finite, 2 * limit, 1.0])
     for y, (value, bar) in enumerate(zip(values, bars)):
+        least = power_limit(limit, bar.power_chance) if lowest == 1.0 else limit
         end = lowest if value is None or math.isnan(value) else float(np.clip(value, lowest, highest))
         axes.barh(y, end - lowest, _thickness(bars), left=lowest, color=_colour(bar))
         axes.annotate(
             number(value), (1, y), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
-            va="center", fontsize=6.5, fontweight="bold" if value is not None and value > limit else "normal",
+            va="center", fontsize=6.5, fontweight="bold" if is_above(value, least) else "normal",
         )  # fmt: skip
     axes.axvline(limit, color="black", lw=0.8, ls="--")
     axes.set_xscale("log")

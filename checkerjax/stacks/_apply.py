@@ -13,7 +13,7 @@ from jax import lax
 from checkerjax import _geometry as geometry
 from checkerjax import ops
 from checkerjax._checks import Pads, as_inexact, at_least_float32, pad_pairs, per_axis
-from checkerjax.ops._filters import filter_axis
+from checkerjax.ops._hold import hold
 from checkerjax.stacks import _layers as layers
 from checkerjax.stacks._layers import LEARNED, Bias, Layer, Parallel, Residual, Stack
 from checkerjax.stacks._plan import StackLike, place_of
@@ -239,15 +239,7 @@ def _blur(layer: layers.Blur, params: Any, x: jax.Array, precision: lax.Precisio
 
 
 def _hold(layer: layers.Hold, params: Any, x: jax.Array, precision: lax.PrecisionLike) -> jax.Array:
-    ndim = x.ndim - 2
-    taps = [ops.hold_taps(s, order=layer.order) for s in per_axis("hold", "scale", layer.scale, ndim)]
-    ones, sizes = (1,) * ndim, tuple(len(row) for row in taps)
-    pads = _conv_pads(x, sizes, ones, ones, layer.padding)
-    geometry.conv_size("hold", x.shape[1:-1], sizes, ones, ones, pads)
-    x = ops.pad(x, pads, mode=layer.pad_mode)
-    for axis, row in enumerate(taps, start=1):
-        x = filter_axis(x, jnp.asarray(row, x.dtype), axis)
-    return x
+    return hold(x, scale=layer.scale, order=layer.order, padding=layer.padding, pad_mode=layer.pad_mode)
 
 
 def _upsample(layer: layers.Upsample, params: Any, x: jax.Array, precision: lax.PrecisionLike) -> jax.Array:
@@ -264,6 +256,7 @@ _RULES: dict[type, Callable[..., jax.Array]] = {
     layers.Relu: lambda layer, params, x, precision: jax.nn.relu(x),
     layers.LeakyRelu: lambda layer, params, x, precision: jnp.where(x >= 0, x, layer.slope * x),
     layers.Tanh: lambda layer, params, x, precision: jnp.tanh(x),
+    layers.Erf: lambda layer, params, x, precision: lax.erf(x),
     layers.BatchNorm: _batch_norm,
     layers.MaxPool: _max_pool,
     layers.AvgPool: _avg_pool,

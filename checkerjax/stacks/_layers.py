@@ -136,6 +136,11 @@ class Tanh(Layer):
 
 
 @dataclasses.dataclass(frozen=True)
+class Erf(Layer):
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+
+
+@dataclasses.dataclass(frozen=True)
 class BatchNorm(Layer):
     """Batch statistics: mean 0 and standard deviation `std`, over batch and space, or over the batch for each unit.
 
@@ -224,9 +229,9 @@ class Parallel(Layer):
 Stack = tuple[Layer, ...]
 StackLike = str | Layer | Sequence[Layer]
 LEARNED = (Conv, Deconv, ResizeConv, SubPixel, Dense)
-POINTWISE = (Bias, Relu, LeakyRelu, Tanh, BatchNorm)
+POINTWISE = (Bias, Relu, LeakyRelu, Tanh, Erf, BatchNorm)
 LAYERS = (
-    Conv, Deconv, ResizeConv, SubPixel, Dense, Bias, Relu, LeakyRelu, Tanh, BatchNorm,
+    Conv, Deconv, ResizeConv, SubPixel, Dense, Bias, Relu, LeakyRelu, Tanh, Erf, BatchNorm,
     MaxPool, AvgPool, L2Pool, Blur, Hold, Upsample, Residual, Parallel,
 )  # fmt: skip
 

@@ -13,9 +13,9 @@ from checkerjax.stacks._layers import Layer, Parallel, Residual, Stack
 KINDS = {
     "conv": layers.Conv, "deconv": layers.Deconv, "resize": layers.ResizeConv, "subpixel": layers.SubPixel,
     "dense": layers.Dense, "bias": layers.Bias, "relu": layers.Relu, "leaky_relu": layers.LeakyRelu,
-    "tanh": layers.Tanh, "batchnorm": layers.BatchNorm, "maxpool": layers.MaxPool, "avgpool": layers.AvgPool,
-    "l2pool": layers.L2Pool, "blur": layers.Blur, "hold": layers.Hold, "upsample": layers.Upsample,
-    "residual": Residual, "parallel": Parallel,
+    "tanh": layers.Tanh, "erf": layers.Erf, "batchnorm": layers.BatchNorm, "maxpool": layers.MaxPool,
+    "avgpool": layers.AvgPool, "l2pool": layers.L2Pool, "blur": layers.Blur, "hold": layers.Hold,
+    "upsample": layers.Upsample, "residual": Residual, "parallel": Parallel,
 }  # fmt: skip
 SHORT = {
     "kernel": "k", "stride": "s", "scale": "s", "features": "c", "padding": "p", "dilation": "d", "groups": "g",

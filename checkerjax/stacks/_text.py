@@ -15,8 +15,8 @@ def parse_stack(text: str) -> Stack:
     """The stack that a text describes.
 
     Layers are separated by commas. A layer is a name, then options separated by spaces; capitals do not matter.
-    Names: conv, deconv, resize, subpixel, dense, bias, relu, leaky_relu, tanh, batchnorm, maxpool, avgpool, l2pool,
-    blur, hold, upsample, residual(stack), parallel(stack | stack | ...).
+    Names: conv, deconv, resize, subpixel, dense, bias, relu, leaky_relu, tanh, erf, batchnorm, maxpool, avgpool,
+    l2pool, blur, hold, upsample, residual(stack), parallel(stack | stack | ...).
 
     Options: kN kernel, sN stride or scale, cN features, dN dilation, gN groups, opN output_padding, where N is a number
     or, for sizes, one per axis (k5x3); same, valid, pN or p1:2x0:1 (low:high per axis) for the padding. A dense layer
