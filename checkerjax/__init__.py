@@ -30,13 +30,18 @@ _ROOMS = {
         "stylegan3_slices", "stylegan3_spectrum", "synthbuster_features", "white_probe",
     ),
     "stacks": (
-        "AvgPool", "BatchNorm", "Bias", "Blur", "Conv", "Deconv", "Dense", "Hold", "L2Pool", "LeakyRelu", "MaxPool",
-        "Parallel", "Relu", "Residual", "ResizeConv", "SubPixel", "Tanh", "Upsample", "apply", "format_stack", "init",
-        "interior", "output_size", "parse_stack",
+        "AvgPool", "BatchNorm", "Bias", "Blur", "Conv", "Deconv", "Dense", "Erf", "Hold", "L2Pool", "LeakyRelu",
+        "MaxPool", "Parallel", "Relu", "Residual", "ResizeConv", "SubPixel", "Tanh", "Upsample", "apply",
+        "format_stack", "init", "interior", "output_size", "parse_stack",
     ),
     "overlap": (
         "count", "count_denominator", "has_equal_counts", "has_equal_energies", "has_equal_gains",
         "has_equal_phase_spectra", "overlap_count", "phase_energies", "phase_gains", "stack_conditions", "unevenness",
+    ),
+    "expectations": (
+        "Condition", "ConditionalSpectrum", "Conditions", "DenseCovariance", "Expectation", "PeriodNumbers",
+        "PeriodicCovariance", "RatioDistribution", "conditional_spectrum", "conditions", "covariance",
+        "dense_covariance", "expect", "second_moments",
     ),
     "images": (
         "Attribution", "ComparisonReport", "FolderReport", "FoundFiles", "GridReport", "Origin", "Picture",
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     from checkerjax.audits import Finding as Finding
     from checkerjax.audits import assert_no_grid as assert_no_grid
     from checkerjax.audits import audit as audit
+    from checkerjax.expectations import *  # noqa: F403
     from checkerjax.images import *  # noqa: F403
     from checkerjax.ops import *  # noqa: F403
     from checkerjax.overlap import *  # noqa: F403

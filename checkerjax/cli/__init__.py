@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_report(commands)
     _add_overlap(commands)
+    _add_expect(commands)
     _add_measure(commands)
     add_audit(commands)
     return parser
@@ -135,6 +136,22 @@ def _add_overlap(commands) -> None:
     )
     parser.add_argument("--backward", action="store_true", help="paths from the outputs to each input: its gradient")
     parser.add_argument("--out", metavar="FILE", help="also draw the map to a .png, .svg or .pdf file")
+
+
+def _add_expect(commands) -> None:
+    text = (
+        "What a stack makes at random initialisation, in closed form: lines, phase powers, spectra, and which of the "
+        "conditions against checkerboards it meets."
+    )
+    parser = commands.add_parser("expect", help="closed forms of a stack at random initialisation", description=text)
+    parser.add_argument("stack", help='layers, for example "deconv k4 s2, relu, deconv k5 s2"')
+    parser.add_argument("--size", metavar="N[xN[xN]]", help="input size (default: large enough for a spectrum)")
+    parser.add_argument("--ndim", type=int, choices=(1, 2, 3), help="spatial axes (2, or those of --size)")
+    parser.add_argument("--channels", type=int, default=3, metavar="N", help="that come in (3)")
+    parser.add_argument("--width", type=int, default=16, metavar="N", help="of layers that name no features (16)")
+    parser.add_argument("--initialiser", default="lecun", metavar="NAME", help="lecun, he, icnr or normal(std) (lecun)")
+    parser.add_argument("--json", metavar="FILE", help='all numbers as JSON; "-" prints it instead of the table')
+    parser.add_argument("--out", metavar="FILE", help="also draw the spectra to a .png, .svg or .pdf file")
 
 
 def _add_measure(commands) -> None:

@@ -1,6 +1,7 @@
 """Figures, with matplotlib, which is imported when one is drawn; the same numbers give the same bytes."""
 
 from checkerjax.plots._audit import audit_figure
+from checkerjax.plots._expectation import expectation_figure
 from checkerjax.plots._files import import_matplotlib, save
 from checkerjax.plots._grid import grid_figure
 from checkerjax.plots._grid_lines import grid_intervals, grid_spectra
@@ -11,6 +12,7 @@ from checkerjax.plots._sweep import sweep_figure
 
 __all__ = [
     "audit_figure",
+    "expectation_figure",
     "grid_figure",
     "grid_intervals",
     "grid_spectra",
