@@ -223,6 +223,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "mask": ({"mask": np.ones((3, 3, 1, 1))}, r"mask must have the shape of the kernel, \(3, 3, 2, 4\)"),
     "mask, gains": ({"mask": np.ones((2, 2, 2, 4)), "equal_gains": True}, "mask and equal_gains exclude each other"),
     "gains": ({"equal_gains": True, "kernel_dilation": 2}, "equal_gains needs strides and kernel_dilation without"),
+    "scalar mask": ({"mask": 2.0}, r"mask must have the shape of the kernel, \(3, 3, 2, 4\); got \(\)"),
+    "short": ({"equal_gains": True, "kernel_size": (3, 1)}, "equal_gains_shape: the kernel must be as long as the str"),
+    "zero": ({"strides": 0}, "strides must be at least 1; got 0"),
     "strides": ({"strides": (2, 2, 2)}, "strides must be an int, or one int for each of the axes HW"),
 }
 
@@ -249,6 +252,61 @@ def test_errors_name_the_module_and_the_argument(case):
         cnnx.ConvTranspose(2, 4, rngs=nnx.Rngs(0), **options)(x)
 
 
+@pytest.mark.parametrize("name", ["ConvTranspose", "ResizeConv", "SubPixelConv"])
+@pytest.mark.parametrize("features", [0, -1, 2.0, "4", None, True])
+def test_channels_that_are_no_count_are_named(name, features):
+    x, message = jnp.ones((1, 4, 4, 2)), "features must be (at least 1|an int); got"
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: {message}"):
+        getattr(cnn, name)(features, (3, 3)).init(jax.random.key(0), x)
+    for inputs, outputs, which in ((2, features, "out"), (features, 4, "in")):
+        with pytest.raises((ValueError, TypeError), match=f"^{name}: {which}_{message}"):
+            getattr(cnnx, name)(inputs, outputs, (3, 3), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=rf"^{name}: inputs must have at least one channel.*got shape \(1, 4, 4, 0\)"):
+        getattr(cnn, name)(4, (3, 3)).init(jax.random.key(0), x[..., :0])
+
+
+@pytest.mark.parametrize("name", ["ConvTranspose", "ResizeConv"])
+@pytest.mark.parametrize("rngs", [None, 0, "params"])
+def test_what_draws_no_parameters_is_named(name, rngs):
+    with pytest.raises(TypeError, match=rf"^{name}: rngs must be nnx\.Rngs; got .* Write rngs=nnx\.Rngs\(0\)"):
+        getattr(cnnx, name)(2, 4, (3, 3), rngs=rngs)
+
+
+def test_annotations_for_sharding_are_kept(rng):
+    axes, x = (None, None, "in", "out"), draw(rng, 1, 4, 4, 2)
+    init = flax.linen.with_partitioning(flax.linen.initializers.lecun_normal(), axes)
+    trees = [m.ConvTranspose(4, (3, 3), 2, kernel_init=init).init(jax.random.key(0), x) for m in (flax.linen, cnn)]
+    assert jax.tree.structure(trees[0]) == jax.tree.structure(trees[1])
+    assert flax.linen.get_partition_spec(trees[0]) == flax.linen.get_partition_spec(trees[1])
+    init = nnx.with_metadata(nnx.initializers.lecun_normal(), tag="kernel")
+    kinds: Any = (nnx.ConvTranspose, cnnx.ConvTranspose, cnnx.ResizeConv)
+    kernels = [layer(2, 4, (3, 3), kernel_init=init, rngs=nnx.Rngs(0)).kernel for layer in kinds]
+    assert [kernel.get_metadata()["tag"] for kernel in kernels] == ["kernel"] * 3
+
+
+def test_layers_are_stacked_and_scanned(rng):
+    x = jnp.asarray(draw(rng, 1, 4, 2))
+
+    @nnx.vmap
+    def make(key):
+        return cnnx.ConvTranspose(2, 2, 3, rngs=nnx.Rngs(key))
+
+    layers = make(jax.random.split(jax.random.key(0), 3))
+    y = nnx.scan(lambda x, layer: layer(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)(x, layers)
+    params = nnx.to_pure_dict(nnx.state(layers))
+
+    class Body(flax.linen.Module):
+        @flax.linen.compact
+        def __call__(self, x, _):
+            return cnn.ConvTranspose(2, 3, name="up")(x), None
+
+    scanned = flax.linen.scan(Body, variable_axes={"params": 0}, split_rngs={"params": True}, length=3)()
+    np.testing.assert_allclose(scanned.apply({"params": {"up": params}}, x, None)[0], y, **ROUNDING)
+    for i in range(3):
+        x = linen(x, params["kernel"][i], 2, kernel_size=3)  # its biases start at zero
+    np.testing.assert_allclose(y, x, **ROUNDING)
+
+
 def test_inputs_and_types_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"^ConvTranspose: inputs must be .* 2 spatial axes.* got shape \(4, 2\)"):
         cnn.ConvTranspose(4, (3, 3)).init(jax.random.key(0), jnp.ones((4, 2)))
@@ -256,6 +314,7 @@ def test_inputs_and_types_that_do_not_fit_are_named():
         cnnx.ConvTranspose(2, 4, (3, 3), rngs=nnx.Rngs(0))(jnp.ones((1, 4, 4, 3)))
     with pytest.raises(ValueError, match=r"^ConvTranspose: kernel_size must be .* got"):
         cnn.ConvTranspose(4, (3, 3, 3, 3)).init(jax.random.key(0), jnp.ones((1, 4, 4, 2)))
+    assert linen(jnp.ones((1, 4, 4, 2)), np.ones((3, 3, 2, 4)), 4, kernel_size=np.array([3, 3])).shape == (1, 4, 4, 4)
     with pytest.raises(TypeError, match=r"^ConvTranspose: strides must be an int; got 2\.0"):
         cnn.ConvTranspose(4, 3, strides=2.0).init(jax.random.key(0), jnp.ones((1, 4, 2)))  # pyright: ignore
     with pytest.raises(TypeError, match="preferred_element_type must be of the kind of float32 and no narrower"):

@@ -18,7 +18,9 @@ def import_transposed(weight: Any, *, layout: str, groups: int = 1, target: str 
     Both stamp their weight unflipped, as `ops.conv_transpose` does; Flax's layer stamps it flipped, unless it has
     transpose_kernel=True. Biases need no change, paddings do. PyTorch's padding p and output_padding a are those of
     `ops.conv_transpose`; to Flax they are one pair per axis, (d (k - 1) - p, d (k - 1) - p + a). Keras's "same" and
-    "valid" are "SAME" and "VALID" of both.
+    "valid" are "SAME" and "VALID" of both. Where its layer is given an output_padding a, the pair for Flax is, with
+    q = d (k - 1) + 1, (q - 1, q - 1 + a) for "valid", and for "same" (l, t - l) with t = q + q mod 2 - 2 + a and
+    l = min(t - t // 2, q - 1).
 
     Args:
       weight: of PyTorch's `ConvTranspose1d`, `2d` or `3d`, `[I, O / groups, *k]`, or of Keras's `Conv1DTranspose`,

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from checkerjax._checks import LAYOUTS, as_int
 
@@ -26,7 +27,7 @@ def located(place: str) -> Iterator[None]:
 
 def sizes_of(place: str, kernel_size: int | Sequence[int]) -> tuple[int, ...]:
     """`kernel_size` as Flax takes it: an int for one spatial axis, otherwise one int for each."""
-    sizes = kernel_size if isinstance(kernel_size, Sequence) else (kernel_size,)
+    sizes = kernel_size if isinstance(kernel_size, (Sequence, np.ndarray)) else (kernel_size,)
     if isinstance(sizes, str) or len(sizes) not in LAYOUTS:
         raise ValueError(
             f"{place}: kernel_size must be an int (one spatial axis) or 1 to 3 ints, one for each spatial axis; "
@@ -43,6 +44,8 @@ def channels_of(place: str, inputs: Any, ndim: int) -> int:
             f"{place}: inputs must be [*batch, *spatial, channels] with {ndim} spatial axes, as kernel_size has; "
             f"got shape {shape}."
         )
+    if not shape[-1]:
+        raise ValueError(f"{place}: inputs must have at least one channel, their last axis; got shape {shape}.")
     return shape[-1]
 
 

@@ -18,7 +18,7 @@ from jax import lax
 from checkerjax._checks import AXES, PerAxis, as_int, per_axis
 from checkerjax._geometry import span, transpose_pads
 from checkerjax.nn._equal_gains import equal_gains_shape, expand_equal_gains
-from checkerjax.nn._layers import channels_of, over_batch, sizes_of, with_bias
+from checkerjax.nn._layers import channels_of, located, over_batch, sizes_of, with_bias
 from checkerjax.ops._transposed import stamp
 
 Ints = tuple[int, ...]
@@ -52,6 +52,11 @@ class Transposed:
     precision: lax.PrecisionLike
     preferred_element_type: Any
 
+    @classmethod
+    def of(cls, place: str, module: Any, features: int) -> Transposed:
+        """Of a linen or nnx module, which have the same attributes but for the features."""
+        return cls(place, features, *(getattr(module, field.name) for field in dataclasses.fields(cls)[2:]))
+
     @property
     def sizes(self) -> Ints:
         return sizes_of(self.place, self.kernel_size)
@@ -68,27 +73,30 @@ class Transposed:
     def kernel_shape(self, inputs: int) -> tuple[int, ...]:
         """Flax's shape, with the features of one group only; of p where gains are equal by construction."""
         groups = as_int(self.place, "groups", self.groups, minimum=1)
-        for name, channels in (("features", self.features), ("input channels", inputs)):
+        features = as_int(self.place, "features", self.features, minimum=1)
+        strides, dilation = self.stride, self.dilation  # which must fit, whatever they are needed for
+        for name, channels in (("features", features), ("input channels", inputs)):
             if channels % groups:
                 raise ValueError(f"{self.place}: groups={groups} must divide the {name}; got {channels}.")
-        own = self.features // groups
+        own = features // groups
         shape = (*self.sizes, own, inputs) if self.transpose_kernel else (*self.sizes, inputs, own)
         if not self.equal_gains:
             return shape
-        if any(math.gcd(s, d) > 1 for s, d in zip(self.stride, self.dilation)):
+        if any(math.gcd(s, d) > 1 for s, d in zip(strides, dilation)):
             raise ValueError(
                 f"{self.place}: equal_gains needs strides and kernel_dilation without a common factor; got "
-                f"{self.stride} and {self.dilation}."
+                f"{strides} and {dilation}."
             )
-        return equal_gains_shape(shape, self.stride)
+        with located(self.place):
+            return equal_gains_shape(shape, strides)
 
     def check_mask(self, mask: Any, shape: tuple[int, ...]) -> None:
         if mask is None:
             return
         if self.equal_gains:
             raise ValueError(f"{self.place}: mask and equal_gains exclude each other: a mask makes gains unequal.")
-        if mask.shape != shape:
-            raise ValueError(f"{self.place}: mask must have the shape of the kernel, {shape}; got {mask.shape}.")
+        if jnp.shape(mask) != shape:
+            raise ValueError(f"{self.place}: mask must have the shape of the kernel, {shape}; got {jnp.shape(mask)}.")
 
     def __call__(self, inputs: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
         """The layer on promoted arrays."""

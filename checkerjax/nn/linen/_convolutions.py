@@ -75,7 +75,7 @@ class ResizeConv(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.RESIZE, inputs, self.features)
+        return run_form(self, forms.RESIZE, inputs)
 
 
 class SubPixelConv(nn.Module):
@@ -135,7 +135,7 @@ class SubPixelConv(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.SUBPIXEL, inputs, self.features)
+        return run_form(self, forms.SUBPIXEL, inputs)
 
 
 class FIRConv(nn.Module):
@@ -195,4 +195,4 @@ class FIRConv(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.FIR, inputs, self.features)
+        return run_form(self, forms.FIR, inputs)

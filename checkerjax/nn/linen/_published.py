@@ -66,7 +66,7 @@ class LargeContextUpsample(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.LARGE, inputs, self.features)
+        return run_form(self, forms.LARGE, inputs)
 
 
 class PixelTransposedConv(nn.Module):
@@ -115,7 +115,7 @@ class PixelTransposedConv(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.PIXEL, inputs, self.features)
+        return run_form(self, forms.PIXEL, inputs)
 
 
 class CARAFE(nn.Module):
@@ -172,4 +172,4 @@ class CARAFE(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """A field, its channels last, to a field."""
-        return run_form(self, forms.CARAFE, inputs, None)
+        return run_form(self, forms.CARAFE, inputs)

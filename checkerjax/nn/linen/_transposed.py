@@ -72,22 +72,7 @@ class ConvTranspose(nn.ConvTranspose):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`."""
-        layer = Transposed(
-            place_of(self),
-            self.features,
-            self.kernel_size,
-            self.strides,
-            self.padding,
-            self.kernel_dilation,
-            self.transpose_kernel,
-            self.groups,
-            self.output_padding,
-            self.output_shape,
-            self.use_consistent_padding,
-            self.equal_gains,
-            self.precision,
-            self.preferred_element_type,
-        )
+        layer = Transposed.of(place_of(self), self, self.features)
         shape = layer.kernel_shape(channels_of(layer.place, inputs, len(layer.sizes)))
         layer.check_mask(self.mask, shape)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)

@@ -12,9 +12,10 @@ from flax import nnx
 from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PaddingLike, PrecisionLike, PromoteDtypeFn
 
+from checkerjax._checks import as_int
 from checkerjax.nn._forms import BIAS_INIT, KERNEL_INIT
 from checkerjax.nn._transposed import Transposed
-from checkerjax.nn.nnx._create import static
+from checkerjax.nn.nnx._create import check_rngs, static
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -102,6 +103,10 @@ class ConvTranspose(nnx.ConvTranspose):
         kernel_metadata: Mapping[str, Any] = NOTHING,
         bias_metadata: Mapping[str, Any] = NOTHING,
     ):
+        place = type(self).__name__
+        in_features = as_int(place, "in_features", in_features, minimum=1)
+        out_features = as_int(place, "out_features", out_features, minimum=1)
+        check_rngs(place, rngs)
         self.groups = groups
         self.output_padding = static(output_padding)
         self.output_shape = static(output_shape)
@@ -139,22 +144,7 @@ class ConvTranspose(nnx.ConvTranspose):
         self.kernel_shape = shape
 
     def _layer(self) -> Transposed:
-        return Transposed(
-            type(self).__name__,
-            self.out_features,
-            self.kernel_size,
-            self.strides,
-            self.padding,
-            self.kernel_dilation,
-            self.transpose_kernel,
-            self.groups,
-            self.output_padding,
-            self.output_shape,
-            self.use_consistent_padding,
-            self.equal_gains,
-            self.precision,
-            self.preferred_element_type,
-        )
+        return Transposed.of(type(self).__name__, self, self.out_features)
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`."""
