@@ -44,8 +44,9 @@ _ROOMS = {
         "dense_covariance", "expect", "second_moments",
     ),
     "images": (
-        "Attribution", "ComparisonReport", "FolderReport", "FoundFiles", "GridReport", "Origin", "Picture",
-        "ProbeReport", "Unreadable", "attribute", "combine", "compare", "find_files", "measure", "measure_all",
+        "Attribution", "ComparisonReport", "FolderReport", "ForensicsReport", "FoundFiles", "GridReport", "Origin",
+        "Picture", "ProbeReport", "SeenPhases", "Suspect", "Unreadable", "attribute", "combine", "compare",
+        "find_files", "forensics", "measure", "measure_all",
         "package_photographs", "probe", "read_folder", "read_image", "read_images", "tiles",
     ),
     "sweeps": ("Config", "Grid", "sweep", "sweep_function"),

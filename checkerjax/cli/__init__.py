@@ -182,6 +182,11 @@ def _add_measure(commands) -> None:
         metavar="PATH",
         help="real pictures: is there more than in these? may be repeated",
     )
+    parser.add_argument(
+        "--forensics",
+        action="store_true",
+        help="which upsampler may have made them: all pictures as images of one untrained generator",
+    )
     parser.add_argument("--fail-above", type=float, metavar="DB", help="exit code 1 if a grid found is stronger")
     parser.add_argument(
         "--most", type=int, default=20, metavar="N", help="rows of the table, and figures of pictures (20)"
@@ -210,4 +215,5 @@ examples:
   checkerjax measure "samples/**/*.png" --json grids.json --fail-above 6
   checkerjax measure batch.npy --axes nyxc --full-scale 255 --periods 2,4,8
   checkerjax measure voice.wav --periods 2:256
+  checkerjax measure untrained/ --forensics
 """

@@ -25,6 +25,7 @@ from checkerjax.images._formats import SUFFIXES
 from checkerjax.sweeps._progress import reporter
 
 if TYPE_CHECKING:
+    from checkerjax.cli._measure_forensics import Examined
     from checkerjax.images import ComparisonReport
 
 INTERRUPTED = 130
@@ -45,8 +46,9 @@ def run(options: argparse.Namespace) -> int:
         if reference is not None:
             comparison = compare(got.reports, reference.reports, alpha=settings.alpha)
         failed = options.fail_above is not None and _worst(got, settings.alpha) > options.fail_above
+        found = _forensics(options) if options.forensics and not got.stopped else None
         if document is not None:
-            document.end(_tail(got, reference, comparison, failed))
+            document.end({**_tail(got, reference, comparison, failed), "forensics": found and found.to_dict()})
     written: list[str] = []
     trouble: OSError | ValueError | None = None
     if options.figures and not got.stopped:
@@ -61,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         _say(report(got, options.most, settings.alpha))
         if comparison is not None:
             _say(f"\nagainst the reference:\n{comparison}")
+        if found is not None:
+            _say(f"\n{found}")
     if written:
         _say(f"drawn: {', '.join(written)}", sys.stderr if "-" in (options.json, options.csv) else sys.stdout)
     if got.stopped:
@@ -69,6 +73,12 @@ def run(options: argparse.Namespace) -> int:
     if trouble is not None:
         raise trouble
     return int(failed)
+
+
+def _forensics(options: argparse.Namespace) -> Examined:
+    from checkerjax.cli._measure_forensics import examine
+
+    return examine(options.paths, axes=options.axes, full_scale=options.full_scale)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -11,6 +11,8 @@ from checkerjax.images._detector import measure
 from checkerjax.images._detector_folder import FolderReport, combine, measure_all
 from checkerjax.images._detector_sums import FolderPeriod
 from checkerjax.images._files import FoundFiles, find_files
+from checkerjax.images._forensics import forensics
+from checkerjax.images._forensics_report import ForensicsReport, SeenPhases, Suspect
 from checkerjax.images._photographs import Photograph, package_photographs, read_folder, tiles
 from checkerjax.images._picture import Origin, Picture, Unreadable
 from checkerjax.images._probe import probe
@@ -24,6 +26,7 @@ __all__ = [
     "ComparisonReport",
     "FolderPeriod",
     "FolderReport",
+    "ForensicsReport",
     "FoundFiles",
     "FractionalLine",
     "GridReport",
@@ -35,11 +38,14 @@ __all__ = [
     "Picture",
     "ProbeReport",
     "ProbedPeriod",
+    "SeenPhases",
+    "Suspect",
     "Unreadable",
     "attribute",
     "combine",
     "compare",
     "find_files",
+    "forensics",
     "measure",
     "measure_all",
     "package_photographs",
