@@ -41,7 +41,7 @@ _ROOMS = {
     "expectations": (
         "Condition", "ConditionalSpectrum", "Conditions", "DenseCovariance", "Expectation", "PeriodNumbers",
         "PeriodicCovariance", "RatioDistribution", "conditional_spectrum", "conditions", "covariance",
-        "dense_covariance", "expect", "second_moments",
+        "dense_covariance", "expect", "gradient_covariance", "second_moments",
     ),
     "images": (
         "Attribution", "ComparisonReport", "FolderReport", "ForensicsReport", "FoundFiles", "GridReport", "Origin",

@@ -83,6 +83,11 @@ def test_clean_stacks_have_no_lines():
     assert [found.conditions[key].holds for key in ("1", "2", "4")] == [True, True, False]
 
 
+def test_the_gradient_is_told():
+    assert cj.expect("conv k7 s2").to_dict()["gradient_power_ratio"] == pytest.approx(16 / 9)
+    assert "gradient of the input, period 2x2" in str(cj.expect("conv k7 s2"))
+
+
 def test_a_latent_has_one_probe():
     found = cj.expect("dense 4x4 c8, relu, deconv k5 s2 c3")
     assert found.size == ()
@@ -96,17 +101,18 @@ def test_a_latent_has_one_probe():
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("deconv k3 s2, maxpool", {"white", "flat", "moments"}),
-        ("upsample s3 linear corners", {"white", "flat", "moments", "conditions"}),
+        ("deconv k3 s2, maxpool", {"white", "flat", "gradient", "moments"}),
+        ("deconv k3 s2, l2pool", {"gradient"}),
+        ("upsample s3 linear corners", {"white", "flat", "gradient", "moments", "conditions"}),
         ("resize k3 linear", {"moments"}),
-        ("relu, relu, conv k3", {"white", "flat"}),
+        ("relu, relu, conv k3", {"white", "flat", "gradient"}),
         ("relu, conv k3", set()),
     ],
 )
 def test_what_has_no_closed_form_is_named(text, names):
     found = cj.expect(text, 8, ndim=1)
     assert set(found.missing) == names
-    for name in ("white", "flat", "moments", "conditions"):
+    for name in ("white", "flat", "gradient", "moments", "conditions"):
         assert (getattr(found, name) is None) == (name in names)
     for why in found.missing.values():
         assert why in " ".join(str(found).split())

@@ -9,6 +9,7 @@ from checkerjax.expectations._covariance import PeriodicCovariance
 from checkerjax.expectations._dense import DenseCovariance, dense_covariance
 from checkerjax.expectations._expect import expect
 from checkerjax.expectations._expectation import Expectation, PeriodNumbers
+from checkerjax.expectations._gradients import gradient_covariance
 from checkerjax.expectations._kernels import ConditionalSpectrum, conditional_spectrum
 from checkerjax.expectations._lattice_distribution import RatioDistribution
 from checkerjax.expectations._periodic import covariance
@@ -28,5 +29,6 @@ __all__ = [
     "covariance",
     "dense_covariance",
     "expect",
+    "gradient_covariance",
     "second_moments",
 ]

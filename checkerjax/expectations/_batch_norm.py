@@ -68,11 +68,13 @@ def _per_channel(layer: layers.BatchNorm, part: Part) -> Part:
     return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales)
 
 
-def squared_slopes(layer: layers.BatchNorm, before: Part, after: Part) -> Lags:
+def squared_slopes(node: Node, before: Part, after: Part) -> Lags:
     """Mean over channels of (std / sd at n) (std / sd at n + t): of the division alone."""
-    own, xp = before.own, before.own.values.__array_namespace__()
+    layer, own, xp = node.layer, before.own, before.own.values.__array_namespace__()
+    assert isinstance(layer, layers.BatchNorm)
     if layer.per == "unit":
-        root = xp.sqrt(lags_.diagonal(own) - lags_.tiled_powers(lags_.diagonal(before.between), own.periods) + layer.epsilon)
+        shared = lags_.tiled_powers(lags_.diagonal(before.between), own.periods)
+        root = xp.sqrt(lags_.diagonal(own) - shared + layer.epsilon)
         phases = Lags(None, own.periods, own.periods)
         return phases.map(layer.std**2 / (lags_.at_first(root, phases) * lags_.at_second(root, phases)))
     if after.scales:

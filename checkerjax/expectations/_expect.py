@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 from checkerjax._checks import as_int, per_axis
 from checkerjax.expectations._conditions import conditions
-from checkerjax.expectations._expectation import Expectation
+from checkerjax.expectations._covariance import PeriodicCovariance
+from checkerjax.expectations._expectation import Expectation, Gradient
+from checkerjax.expectations._gradients import gradient_covariance
 from checkerjax.expectations._periodic import covariance
 from checkerjax.expectations._second_moments import second_moments
 from checkerjax.expectations._variances import stack_weights
@@ -81,14 +83,19 @@ def expect(
             return None
 
     white = known("white", lambda: covariance(stack, sizes or None, ndim=ndim, input="white", **random))
-    flat = None
+    flat = backward = None
     if sizes:
         flat = known("flat", lambda: covariance(stack, sizes, ndim=ndim, input="flat", **random))
+
+        def gradient(cotangent: str) -> PeriodicCovariance:
+            return gradient_covariance(stack, sizes, ndim=ndim, cotangent=cotangent, **random)
+
+        backward = known("gradient", lambda: Gradient(gradient("white"), gradient("flat")))
     else:
         missing["flat"] = "a latent has no space in which it could be flat; see the lines of the white one."
     moments = known("moments", lambda: second_moments(stack, sizes or None, **random))
     decided = known("conditions", lambda: conditions(stack, ndim=ndim, **random))
-    return Expectation(stack, sizes, ndim, white, flat, moments, decided, missing)
+    return Expectation(stack, sizes, ndim, white, flat, backward, moments, decided, missing)
 
 
 def _size(op: str, stack: Stack, size: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:

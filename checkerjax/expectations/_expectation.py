@@ -41,6 +41,13 @@ class Seeds(NamedTuple):
     high: float  # 97.5% of seeds stay below
 
 
+class Gradient(NamedTuple):
+    """The gradient of the input for white input, of many channels and away from borders."""
+
+    white: PeriodicCovariance  # for a white gradient of the output
+    flat: PeriodicCovariance  # for a flat one
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Expectation:
     """A stack at random initialisation, in closed form. Printing it gives a table."""
@@ -50,6 +57,7 @@ class Expectation:
     ndim: int
     white: PeriodicCovariance | None  # the output for white input, of many channels and away from borders
     flat: PeriodicCovariance | None  # for flat input
+    gradient: Gradient | None
     moments: np.ndarray | None  # E[y(n)^2] for an input of mean square 1, exact, borders included: [*o]
     conditions: Conditions | None  # of the linear part
     missing: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by name, why one of these is None
@@ -106,6 +114,8 @@ class Expectation:
             "lattice_ratio": None if self.lines is None else float(self.lines.lattice_ratio(shared=not self.size)),
             "lattice_ratio_of_seeds": self.seeds and self.seeds._asdict(),
             "power_ratio": None if self.white is None else float(self.white.power_ratio()),
+            "gradient_power_ratio": self.gradient and float(self.gradient.white.power_ratio()),
+            "gradient_lattice_ratio": self.gradient and float(self.gradient.flat.lattice_ratio()),
             "phase_powers": None if self.white is None else np.asarray(self.white.phase_powers()).tolist(),
             "periods": [row._asdict() for row in self.periods],
             "exact_second_moments": self.moments is not None,

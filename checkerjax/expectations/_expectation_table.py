@@ -17,6 +17,7 @@ WIDTH = 100
 NAMES = {
     "white": "white input",
     "flat": "flat input",
+    "gradient": "the gradient of the input",
     "moments": "exact second moments",
     "conditions": "conditions",
 }
@@ -29,7 +30,7 @@ def table(found: Expectation) -> str:
     lines = [format_stack(found.stack)]
     lines.append(f"{_by(found.size) or 'latent'} -> {_by(out)}, period {_by(found.period) or 'none'}")
     lines += ["", "at random initialisation, in expectation over weights and inputs:"]
-    lines += [f"  {text}" for text in (*_lines(found), *_powers(found), *_moments(found))]
+    lines += [f"  {text}" for text in (*_lines(found), *_powers(found), *_gradient(found), *_moments(found))]
     if found.periods and any(value is not None for row in found.periods for value in row[1:]):
         lines += ["", *_periods(found)]
     if found.conditions is not None:
@@ -73,6 +74,16 @@ def _powers(found: Expectation) -> list[str]:
         where = ""
     rows = [" ".join(f"{v:.3g}" for v in row) for row in shown.reshape(-1, shown.shape[-1])]
     return [text, f"  phase powers{where}, over their mean: {' / '.join(rows)}"]
+
+
+def _gradient(found: Expectation) -> list[str]:
+    if found.gradient is None:
+        return []
+    white, flat = found.gradient
+    return [
+        f"gradient of the input, period {_by(white.period)}: for a white one of the output, largest over smallest "
+        f"phase power {float(white.power_ratio()):.4g}; for a flat one, lines over DC {float(flat.lattice_ratio()):.4g}"
+    ]
 
 
 def _moments(found: Expectation) -> list[str]:
