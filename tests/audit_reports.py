@@ -168,7 +168,7 @@ def forty() -> AuditReport:
     forward = tuple(
         finding("up" if i % 2 else "down", (3 + i % 3, 3), (2, 1 + i % 2), grades[i % 4],
                 f"VeryLongModelName/EncoderDecoderStage_{i // 4}/ResidualBlockWithAttention_{i}/ConvTranspose_{i}",
-                f"/home/someone/projects/super/resolution/networks/blocks/residual_attention_{i}.py:{100 + i}",
+                f"/srv/someone/projects/super/resolution/networks/blocks/residual_attention_{i}.py:{100 + i}",
                 lattice_ratio=10.0 ** (i % 7 - 6), power_ratio=1 + 0.1 * i, advice=(ADVICE,)) for i in range(40)
     )  # fmt: skip
     output = Outcome(

@@ -29,7 +29,6 @@ from checkerjax.stacks._layers import (
     Conv,
     Deconv,
     Dense,
-    Erf,
     Hold,
     L2Pool,
     LeakyRelu,
@@ -39,7 +38,6 @@ from checkerjax.stacks._layers import (
     Residual,
     ResizeConv,
     SubPixel,
-    Tanh,
     Upsample,
 )  # fmt: skip
 
@@ -98,7 +96,7 @@ class Drawer:
         return tuple(out), size, channels
 
     def layer(self, size, channels, nested):
-        kinds = [Bias, Relu, LeakyRelu, Tanh, Erf, BatchNorm]
+        kinds = [Bias, Relu, LeakyRelu, cj.Tanh, cj.Erf, BatchNorm]
         kinds += [Dense] * 5 if not size else [
             Conv, Conv, Deconv, Deconv, ResizeConv, ResizeConv, SubPixel, MaxPool, AvgPool, L2Pool, Blur, Hold, Upsample
         ]  # fmt: skip
@@ -176,10 +174,10 @@ class Drawer:
         return LeakyRelu(self.pick((0.2, 0.01, -0.5, 1.5)))
 
     def tanh(self, channels):
-        return Tanh()
+        return cj.Tanh()
 
     def erf(self, channels):
-        return Erf()
+        return cj.Erf()
 
     def batchnorm(self, channels):
         return BatchNorm(self.pick((1.0, 0.32)), self.pick(("channel", "unit")), self.pick((1e-5, 1e-3, 0.0)))
@@ -456,7 +454,7 @@ def test_a_generator_from_a_latent():
 
     params = np.ones((6, 64), np.float32), np.zeros(64, np.float32), K
     found = emitted(generator, params, np.ones((3, 6), np.float32))
-    expected = Dense((4, 4), 4), Bias(), BatchNorm(per="unit"), Relu(), Deconv(3, 2, 4), Tanh()
+    expected = Dense((4, 4), 4), Bias(), BatchNorm(per="unit"), Relu(), Deconv(3, 2, 4), cj.Tanh()
     assert found.stack == expected, found.reason
 
 
