@@ -1,42 +1,16 @@
 """`ConvTranspose` of linen and nnx against Flax's own, over a drawn grid of arguments: values and gradients."""
 
 import functools
-from typing import Any
+import pathlib
+import runpy
+import types
 
-import flax.linen
-import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import checkerjax.nn.linen
-import checkerjax.nn.nnx
-
-ROUNDING: dict[str, Any] = {"rtol": 1e-5, "atol": 2e-5}  # float32 sums of up to some hundred terms of size one
+pairs = types.SimpleNamespace(**runpy.run_path(str(pathlib.Path(__file__).with_name("flax_pairs.py"))))
 CHANNELS = {1: (2, 3), 2: (2, 3), 3: (1, 2)}
-POOL = np.random.default_rng(1).normal(size=8192).astype(np.float32)
-
-
-@functools.cache
-def quick() -> Any:
-    """Options that make compiling, which is what a case takes its time for, five times faster; those that XLA knows."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    options["xla_cpu_use_fusion_emitters"] = False
-    return {name: value for name, value in options.items() if is_known(name, value)}
-
-
-def is_known(name, value):
-    try:
-        jax.jit(jnp.sin, compiler_options={name: value})(1.0)
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
-
-
-def numbers(*shape, start=0) -> Any:
-    return np.resize(POOL[start:], shape)
 
 
 @st.composite
@@ -74,35 +48,6 @@ def _per_axis(draw, ndim, choices):
     return tuple(draw(st.sampled_from(choices)) for _ in range(ndim))
 
 
-def with_mask(arguments, inputs, outputs):
-    last = (outputs, inputs) if arguments["transpose_kernel"] else (inputs, outputs)
-    shape = (*arguments["kernel_size"], *last)
-    mask = (numbers(*shape, start=77) > -0.5).astype(np.float32)
-    return {**arguments, "mask": jnp.asarray(mask) if arguments["mask"] else None}, shape
-
-
-def linen_layer(package, arguments, inputs, outputs):
-    layer = package.ConvTranspose(features=outputs, **arguments)
-    return lambda params, x: layer.apply({"params": params}, x)
-
-
-def nnx_layer(package, arguments, inputs, outputs):
-    def run(params, x):
-        layer = nnx.eval_shape(lambda: package.ConvTranspose(inputs, outputs, rngs=nnx.Rngs(0), **arguments))
-        for name, value in params.items():
-            setattr(layer, name, nnx.Param(value))
-        layer.mask = arguments["mask"]
-        return layer(x)
-
-    return run
-
-
-PACKAGES = {
-    "linen": (linen_layer, flax.linen, checkerjax.nn.linen),
-    "nnx": (nnx_layer, nnx, checkerjax.nn.nnx),
-}
-
-
 @given(case=flax_arguments())
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_linen_values_and_gradients_are_flaxs(case):
@@ -118,21 +63,6 @@ def test_nnx_values_and_gradients_are_flaxs(case):
 def compare(flavour, case):
     batch, size, arguments = case
     inputs, outputs = CHANNELS[len(size)]
-    arguments, shape = with_mask(arguments, inputs, outputs)
-    x, params = numbers(*batch, *size, inputs, start=5), {"kernel": numbers(*shape, start=900)}
-    if arguments["use_bias"]:
-        params["bias"] = numbers(outputs, start=3)
-    layer, theirs, ours = PACKAGES[flavour]
-    cotangents = []
-
-    def both(params, x):
-        results = []
-        for package in (theirs, ours):
-            y, pull = jax.vjp(layer(package, arguments, inputs, outputs), params, x)
-            cotangents.append(y.shape)
-            results.append((y, pull(jnp.asarray(numbers(*y.shape, start=40)))))
-        return results
-
-    expected, out = jax.jit(both, compiler_options=quick())(params, x)
-    assert cotangents[0] == cotangents[1]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **ROUNDING), out, expected)
+    last = (outputs, inputs) if arguments["transpose_kernel"] else (inputs, outputs)
+    shape = (*arguments["kernel_size"], *last)
+    pairs.compare(flavour, "ConvTranspose", shape, (*batch, *size, inputs), outputs, arguments)

@@ -94,6 +94,17 @@ def test_torch_conv_transpose(torch, rng, case):
     np.testing.assert_allclose(y, expected, **ROUNDING)
 
 
+@pytest.mark.parametrize("case", [(1, 4, 2, 1, 2, 1), (2, (5, 4), 2, (2, 1), 1, 2), (3, 3, (1, 2, 2), 1, 1, 4)])
+def test_torch_conv(torch, rng, case):
+    ndim, k, s, p, d, groups = case
+    theirs = getattr(torch.nn, f"Conv{ndim}d")(4, 8, k, s, p, dilation=d, groups=groups)
+    x = draw(rng, 2, *(9, 7, 5)[:ndim], 4)
+    sizes = theirs.weight.shape[2:]
+    ours = cnn.Conv(8, sizes, s, p, kernel_dilation=d, feature_group_count=groups)
+    y = apply(ours, x, kernel=conv_kernel(theirs.weight), bias=theirs.bias.detach())
+    np.testing.assert_allclose(y, run_torch(torch, theirs, x), **ROUNDING)
+
+
 @pytest.mark.parametrize(
     ("mode", "method", "centres"),
     [("nearest", "nearest", "half_pixel"), ("bilinear", "linear", "half_pixel"), ("bilinear", "linear", "corners")],
@@ -197,6 +208,20 @@ def test_keras_conv_then_depth_to_space(keras, rng):
     expected = wide.reshape(2, 5, 4, 3, 3, 4).transpose(0, 1, 3, 2, 4, 5).reshape(2, 15, 12, 4)  # TensorFlow's
     ours = cnn.SubPixelConv(4, (3, 3), scale=3, bias_per_phase=True)
     np.testing.assert_allclose(apply(ours, x, kernel=conv.kernel, bias=conv.bias), expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_keras_conv(keras, rng, padding):
+    x = draw(rng, 2, 9, 8, 4)
+    for options in ({"strides": 2}, {"strides": (3, 2), "groups": 2}, {"dilation_rate": 2}):
+        theirs = keras.layers.Conv2D(6, (5, 4), padding=padding, **options)
+        expected = np.asarray(theirs(x))
+        kernel, bias = np.asarray(theirs.kernel), np.asarray(theirs.bias)
+        ours = cnn.Conv(
+            6, (5, 4), options.get("strides"), padding.upper(), kernel_dilation=options.get("dilation_rate"),
+            feature_group_count=options.get("groups", 1),
+        )  # fmt: skip
+        np.testing.assert_allclose(apply(ours, x, kernel=kernel, bias=bias), expected, **ROUNDING)
 
 
 @pytest.mark.parametrize(("method", "kind"), [("max", "MaxPooling2D"), ("average", "AveragePooling2D")])

@@ -7,7 +7,6 @@ around the stretched input. "CIRCULAR" wraps the stamps around a period of strid
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from checkerjax._checks import AXES, PerAxis, as_int, per_axis
+from checkerjax._checks import AXES, PerAxis, per_axis
 from checkerjax._geometry import span, transpose_pads
-from checkerjax.nn._equal_gains import equal_gains_shape, expand_equal_gains
-from checkerjax.nn._layers import channels_of, located, over_batch, sizes_of, with_bias
+from checkerjax.nn._convolution import own_features, pad_numbers, smaller_shape, widened
+from checkerjax.nn._equal_gains import expand_equal_gains
+from checkerjax.nn._layers import channels_of, over_batch, sizes_of, with_bias
 from checkerjax.ops._transposed import stamp
 
 Ints = tuple[int, ...]
@@ -72,37 +72,18 @@ class Transposed:
 
     def kernel_shape(self, inputs: int) -> tuple[int, ...]:
         """Flax's shape, with the features of one group only; of p where gains are equal by construction."""
-        groups = as_int(self.place, "groups", self.groups, minimum=1)
-        features = as_int(self.place, "features", self.features, minimum=1)
         strides, dilation = self.stride, self.dilation  # which must fit, whatever they are needed for
-        for name, channels in (("features", features), ("input channels", inputs)):
-            if channels % groups:
-                raise ValueError(f"{self.place}: groups={groups} must divide the {name}; got {channels}.")
-        own = features // groups
+        own = own_features(self.place, "groups", self.groups, self.features, inputs)[0]
         shape = (*self.sizes, own, inputs) if self.transpose_kernel else (*self.sizes, inputs, own)
         if not self.equal_gains:
             return shape
-        if any(math.gcd(s, d) > 1 for s, d in zip(strides, dilation)):
-            raise ValueError(
-                f"{self.place}: equal_gains needs strides and kernel_dilation without a common factor; got "
-                f"{strides} and {dilation}."
-            )
-        with located(self.place):
-            return equal_gains_shape(shape, strides)
-
-    def check_mask(self, mask: Any, shape: tuple[int, ...]) -> None:
-        if mask is None:
-            return
-        if self.equal_gains:
-            raise ValueError(f"{self.place}: mask and equal_gains exclude each other: a mask makes gains unequal.")
-        if jnp.shape(mask) != shape:
-            raise ValueError(f"{self.place}: mask must have the shape of the kernel, {shape}; got {jnp.shape(mask)}.")
+        return smaller_shape(self.place, shape, strides, dilation)
 
     def __call__(self, inputs: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
         """The layer on promoted arrays."""
         ndim = len(self.sizes)
         channels_of(self.place, inputs, ndim)
-        inputs, kernel = self._widened(inputs, kernel)
+        inputs, kernel = widened(self.place, inputs, kernel, self.preferred_element_type)
         if self.equal_gains:
             kernel = expand_equal_gains(kernel, self.stride)
         # lax correlates the stretched input with the kernel, which stamps it flipped.
@@ -124,19 +105,6 @@ class Transposed:
             groups=self.groups,
             precision=self.precision,
         )
-
-    def _widened(self, inputs: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Both in the dtype that sums are asked for in: products of narrower numbers are exact there."""
-        if self.preferred_element_type is None:
-            return inputs, kernel
-        wide, own = jnp.dtype(self.preferred_element_type), inputs.dtype
-        if jnp.issubdtype(own, jnp.complexfloating) != jnp.issubdtype(wide, jnp.complexfloating) or (
-            not jnp.issubdtype(wide, jnp.inexact) or jnp.finfo(wide).bits < jnp.finfo(own).bits
-        ):
-            raise TypeError(
-                f"{self.place}: preferred_element_type must be of the kind of {own} and no narrower; got {wide}."
-            )
-        return inputs.astype(wide), kernel.astype(wide)
 
     def target(self, size: Ints) -> Target:
         """The output's place and size for an input of `size`."""
@@ -177,7 +145,7 @@ class Transposed:
                 return transpose_pads(self.place, self.sizes, self.stride, self.dilation, padding, (0,) * len(size))
             numbers = self._of_a_convolution(padding, size)
         else:
-            numbers = self._numbers(padding)
+            numbers = pad_numbers(self.place, padding, len(size))
             if self.use_consistent_padding:
                 return numbers
         reach = [span(k, d) - 1 for k, d in zip(self.sizes, self.dilation)]
@@ -192,18 +160,6 @@ class Transposed:
             )
         spans = [span(k, d) for k, d in zip(self.sizes, self.dilation)]
         return tuple((int(low), int(high)) for low, high in lax.padtype_to_pads(size, spans, self.stride, padding))
-
-    def _numbers(self, padding: Any) -> Pairs:
-        ndim = len(self.sizes)
-        if not isinstance(padding, Sequence):
-            padding = (padding,) * ndim
-        if len(padding) != ndim:
-            raise ValueError(
-                f"{self.place}: padding must have one int or (low, high) pair for each of the axes {AXES[ndim]}; "
-                f"got {self.padding!r}."
-            )
-        pairs = [p if isinstance(p, Sequence) and len(p) == 2 else (p, p) for p in padding]
-        return tuple((as_int(self.place, "padding", a), as_int(self.place, "padding", b)) for a, b in pairs)
 
     def _onto(self, size: Ints, pads: Pairs) -> Target:
         """`output_shape`: one of the sizes that the convolution whose transpose this is maps to the input's."""

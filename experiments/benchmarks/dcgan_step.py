@@ -1,8 +1,8 @@
 """A training step of a DCGAN of linen layers: checkerjax's ConvTranspose in the generator, or Flax's, taking turns.
 
 64 x 64 pictures, the usual widths, batch normalisation, Adam for both players; one import apart, the same parameters.
-The discriminator's strided convolutions are Flax's in both; a third contender has them of checkerjax too: FIRConv whose
-filter is one tap, the same numbers.
+The discriminator's strided convolutions are Flax's in both; a third contender has checkerjax's Conv there too. A
+product of two matrices takes its turn: what the step's multiply-adds would take at its rate bounds what can be gained.
 
 Run:     uv run python -m experiments.benchmarks.dcgan_step   (--smoke: seconds; --out FOLDER)
 Writes:  dcgan_step.json, and prints the table
@@ -78,25 +78,19 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures to logits `[N, 1]`; `flax` says whose convolutions."""
+    """Pictures to logits `[N, 1]`; `package` has the convolution."""
 
-    flax: bool
+    package: Any
     config: Config
     kernel: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for i, width in enumerate(self.config.widths[-2::-1]):
-            x = self._down(width, use_bias=i == 0, name=f"Conv_{i}")(x)
+            x = self.package.Conv(width, (self.kernel, self.kernel), (2, 2), use_bias=i == 0)(x)
             x = x if i == 0 else nn.BatchNorm(use_running_average=False)(x)
             x = nn.leaky_relu(x, 0.2)
         return nn.Dense(1)(x.reshape(x.shape[0], -1))
-
-    def _down(self, width: int, **options: Any) -> nn.Module:
-        size = (self.kernel, self.kernel)
-        if self.flax:
-            return nn.Conv(width, size, (2, 2), **options)
-        return checkerjax.nn.linen.FIRConv(width, size, down=2, taps=(1.0,), **options)
 
 
 class Step:
@@ -104,7 +98,7 @@ class Step:
 
     def __init__(self, name: str, config: Config, kernel: int):
         self.generator = Generator(PACKAGES[name], config, kernel)
-        self.discriminator = Discriminator(name != ALL, config, kernel)
+        self.discriminator = Discriminator(checkerjax.nn.linen if name == ALL else flax.linen, config, kernel)
         self.optimiser = optax.adam(2e-4, b1=0.5)
 
     def init(self, noise: jax.Array, real: jax.Array) -> Any:

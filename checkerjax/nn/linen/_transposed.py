@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import jax
 from flax import linen as nn
 
+from checkerjax.nn._convolution import check_mask
 from checkerjax.nn._layers import channels_of
 from checkerjax.nn._transposed import Transposed
 from checkerjax.nn.linen._place import place_of
@@ -74,7 +75,7 @@ class ConvTranspose(nn.ConvTranspose):
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`."""
         layer = Transposed.of(place_of(self), self, self.features)
         shape = layer.kernel_shape(channels_of(layer.place, inputs, len(layer.sizes)))
-        layer.check_mask(self.mask, shape)
+        check_mask(layer.place, self.mask, shape, equal_gains=self.equal_gains)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = kernel if self.mask is None else kernel * self.mask
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None

@@ -1,7 +1,7 @@
 """Layers for flax.nnx: parameters here, arithmetic in `checkerjax.ops`.
 
 Channels come last. An int for `kernel_size` means one spatial axis, as in Flax; an int for a scale or a stride means
-every axis. `ConvTranspose` takes the place of Flax's own.
+every axis. `Conv` and `ConvTranspose` take the place of Flax's own.
 """
 
 from checkerjax.nn.nnx._convolutions import FIRConv as FIRConv
@@ -17,12 +17,14 @@ from checkerjax.nn.nnx._published import PixelTransposedConv as PixelTransposedC
 from checkerjax.nn.nnx._smooth import BilinearAdditive as BilinearAdditive
 from checkerjax.nn.nnx._smooth import Hold as Hold
 from checkerjax.nn.nnx._smooth import Upsample as Upsample
+from checkerjax.nn.nnx._strided import Conv as Conv
 from checkerjax.nn.nnx._transposed import ConvTranspose as ConvTranspose
 
 __all__ = [
     "CARAFE",
     "BilinearAdditive",
     "BlurPool",
+    "Conv",
     "ConvTranspose",
     "Downsample",
     "FIRConv",

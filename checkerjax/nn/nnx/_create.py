@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -10,6 +12,8 @@ from flax import nnx
 from checkerjax._checks import as_int
 from checkerjax.nn._forms import Form, run
 from checkerjax.nn._layers import channels_of, sizes_of
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})  # metadata by default
 
 
 def static(value: Any) -> Any:

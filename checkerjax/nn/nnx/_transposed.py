@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,11 +12,10 @@ from flax.nnx.nn import dtypes
 from flax.typing import Dtype, Initializer, PaddingLike, PrecisionLike, PromoteDtypeFn
 
 from checkerjax._checks import as_int
+from checkerjax.nn._convolution import check_mask
 from checkerjax.nn._forms import BIAS_INIT, KERNEL_INIT
 from checkerjax.nn._transposed import Transposed
-from checkerjax.nn.nnx._create import check_rngs, static
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+from checkerjax.nn.nnx._create import NOTHING, check_rngs, static
 
 
 class ConvTranspose(nnx.ConvTranspose):
@@ -119,7 +117,7 @@ class ConvTranspose(nnx.ConvTranspose):
         self.preferred_element_type = preferred_element_type
         layer = self._layer()
         shape = layer.kernel_shape(in_features)
-        layer.check_mask(mask, shape)
+        check_mask(place, mask, shape, equal_gains=equal_gains)
         super().__init__(
             in_features,
             out_features,
