@@ -7,7 +7,7 @@ import pathlib
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # Compiling is what most tests take their time for: without LLVM's costly passes it takes half of it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 import jax.numpy as jnp

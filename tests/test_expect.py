@@ -176,6 +176,82 @@ def test_the_command_writes_json_and_a_figure(tmp_path, capsys):
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+def test_files_are_written_together_or_not_at_all(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("old")
+    drawn, stored = tmp_path / "a.png", tmp_path / "b.json"
+    for json_place, out in ((tmp_path / "file" / "b.json", drawn), (stored, tmp_path / "file" / "a.png")):
+        assert main(["expect", "deconv k4 s2", "--json", str(json_place), "--out", str(out)]) == 2
+        assert capsys.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert main(["expect", "deconv k4 s2", "--json", str(stored), "--out", str(drawn)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.json", "file"]
+
+
+def test_what_is_too_large_is_named():
+    found = cj.expect("deconv k4 s2", 5000)
+    assert set(found.missing) == {"moments"}
+    assert "more than 16777216 samples" in str(found)
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match="too large to draw"):
+        found.figure()
+
+
+def test_what_runs_out_of_memory_is_missing(monkeypatch):
+    def fails(*args, **options):
+        raise MemoryError("Unable to allocate 7 TiB")
+
+    monkeypatch.setitem(cj.expect.__globals__, "covariance", fails)
+    found = cj.expect("deconv k4 s2", ndim=1)
+    assert found.missing["white"] == "expect: it would take more memory than there is (Unable to allocate 7 TiB)."
+    assert found.conditions is not None
+
+
+def test_no_size_is_invented_in_errors():
+    with pytest.raises(ValueError, match=r"must keep the size \(64, 64\)"):
+        cj.expect("residual(deconv k4 s2)")
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [(None, r"what `audit\(...\).stack` is"), (jnp.ones((4, 1, 1)), "For a kernel see conditions")],
+)
+def test_what_is_no_stack_says_what_to_do(stack, message):
+    with pytest.raises(TypeError, match=f"^expect: .*{message}"):
+        cj.expect(stack)
+
+
+def test_rounding_is_no_artifact():
+    rows = [row for text in ("resize k3 s2", "deconv k3 s2, blur k3") for row in cj.expect(text).periods]
+    assert [row.white_share for row in rows] == [0.0, 0.0]
+
+
+def test_the_table_has_no_empty_parts():
+    text = str(cj.expect("maxpool"))
+    assert "at random initialisation" not in text
+    assert "linear part" in text
+
+
+def test_figures_do_not_draw_rounding():
+    """A spectrum that is flat but for the last bit has one colour."""
+    pytest.importorskip("matplotlib")
+    for text, size in (("conv k7 s2", None), ("deconv k4x3 s2x3", (16, 40))):
+        image = cj.expect(text, size).figure().axes[0].images[0]
+        low, high = image.get_clim()
+        assert high - low >= 1
+        assert np.ptp(np.asarray(image.get_array(), float)) < 1e-9
+
+
+def test_figures_have_the_gradient_where_it_has_a_period():
+    pytest.importorskip("matplotlib")
+    titles = {
+        text: [axes.get_title() for axes in cj.expect(text).figure().axes] for text in ("conv k7 s2", "deconv k4")
+    }
+    assert sum("gradient" in title for title in titles["conv k7 s2"]) == 3
+    assert any("largest over smallest 1.78" in title for title in titles["conv k7 s2"])
+    assert not any("gradient" in title for title in titles["deconv k4"])
+
+
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_figures_of_every_rank(ndim):
     pytest.importorskip("matplotlib")
@@ -191,6 +267,10 @@ def test_figures_of_every_rank(ndim):
         (["deconv k4 sx"], "unknown option 'sx'"),
         (["deconv k4", "--size", "4x4", "--ndim", "3"], "--size 4x4 has 2 axes and --ndim is 3"),
         (["deconv k4", "--size", "4y"], "--size must be N, NxN or NxNxN"),
+        (["deconv k4", "--size", ""], "--size must be N, NxN or NxNxN"),
+        (["deconv k4", "--out", ""], "the ending of the file"),
+        (["deconv k4", "--json", ""], "--json must be a file"),
+        (["deconv k4", "--json", "."], "expect: --json must be a file; '.' is a folder"),
         (["deconv k4", "--channels", "0"], "channels must be at least 1"),
         (["maxpool", "--out", "a.png"], "nothing to draw"),
         (["deconv k4", "--out", "a.gif"], "the ending of the file"),

@@ -13,6 +13,7 @@ import pytest
 
 from checkerjax.expectations import _condition_numbers as numbers_
 from checkerjax.expectations._conditions import conditions
+from checkerjax.expectations._kernels import as_arrays
 from checkerjax.expectations._linear_parts import adjoint, linear_parts
 from checkerjax.expectations._variances import stack_weights
 from checkerjax.overlap import stack_conditions
@@ -350,9 +351,34 @@ def test_the_table_is_narrow_and_the_dictionary_plain():
         found["5"]
 
 
+@pytest.mark.parametrize("text", ["deconv k400 s2", "deconv k100 s50"])
+def test_many_taps_at_many_lines_are_too_large(text):
+    """Before any of the memory is taken, or the time."""
+    found = conditions(text)
+    assert "too large" in found.notes[0]
+    assert [found[key].holds for key in ("1", "2", "4")] == [True, False, False]
+    assert all(row.draw is None for row in found.rows)
+
+
+def test_tables_of_branches_are_counted():
+    entries = init_from_normals(jnp.ones(normal_count(TABLES, channels=2, ndim=1)), TABLES, channels=2, ndim=1)
+    chain, _ = linear_parts("", parse_stack(TABLES), as_arrays(entries), 2, 1)
+    # Lines, taps, inputs, outputs: at stride 2 two, then twice that.
+    assert numbers_._tables(chain, 1) == (4 * 5, 2 * 4 * 2 * 3 + 2 * 2 * 3 * 3 + 2 * 3 * 3 * 3 + 4 * 5 * 3 * 3)
+
+
+TABLES = "deconv k4 s2 c3, parallel(conv k2 c3 | conv k3 c3), deconv k5 s2 c3"
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda: conditions(np.ones((4, 1, 1), complex), stride=2), TypeError, "kernel must be real; got complex"),
+        (
+            lambda: conditions("conv k1", params=({"kernel": np.ones((1, 1, 1), complex)},), ndim=1),
+            TypeError,
+            "params must be real; got complex",
+        ),
         (lambda: conditions(taps(1, 2)), ValueError, "a kernel needs stride"),
         (lambda: conditions(taps(1, 2), stride=2, backward=True), ValueError, "neither params nor backward"),
         (lambda: conditions("deconv k3", stride=2), ValueError, "stride and dilation are for a kernel"),

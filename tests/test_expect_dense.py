@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from checkerjax import count, parse_stack, stacks
+from checkerjax import count, expect, parse_stack, stacks
 from checkerjax.expectations._dense import LIMIT, dense_covariance
 from checkerjax.expectations._second_moments import second_moments
 from tests import stack_oracles
@@ -296,3 +296,19 @@ def test_bad_input_is_told_in_one_line(options, message):
 def test_the_limit_is_the_stated_one():
     assert LIMIT == 4096
     assert "4096 samples" in str(dense_covariance.__doc__)
+
+
+@pytest.mark.parametrize(("rest", "approximate"), [("", False), (", batchnorm", True), (", batchnorm, conv k3", True)])
+def test_batch_norm_by_the_mean_variance_says_so(rest, approximate):
+    stack = f"conv k1, relu, deconv k2 s2{rest}"
+    assert dense_covariance(stack, 6, channels=4, input="flat").approximate == approximate
+    assert not dense_covariance("relu, batchnorm", 6, channels=4, input="flat").approximate  # alike in all channels
+
+
+def test_a_table_says_what_is_approximate():
+    text = "conv k1, relu, deconv k4 s2, batchnorm, tanh"
+    found = expect(text, ndim=1, channels=4)
+    assert found.approximate == ("white", "flat", "gradient")
+    assert "some per cent from it, for batch norm: white input, flat input, the gradient" in str(found)
+    assert found.to_dict()["approximate"] == ["white", "flat", "gradient"]
+    assert expect(text.removesuffix(", tanh"), ndim=1, channels=4).approximate == ()

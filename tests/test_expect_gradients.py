@@ -203,6 +203,17 @@ def test_fixed_branches_of_one_field_add_their_transposes(text, fixed, scale):
     )
 
 
+@pytest.mark.parametrize("cotangent", ["white", "flat"])
+def test_batch_norm_divides_by_the_variance_and_not_by_the_mean_square(cotangent):
+    # Behind the ReLU two images share a mean; what is left of the mean square 1/2 is its variance.
+    plain, found = (
+        gradient_covariance(f"relu, conv k1, {layers}conv k3 s2", 4, ndim=1, cotangent=cotangent, **ONE)
+        for layers in ("", "batchnorm std=2 epsilon=0, ")
+    )
+    factor = 4 / (1 / 2 - 1 / (2 * math.pi))
+    np.testing.assert_allclose(found.phase_powers(), factor * plain.phase_powers(), rtol=1e-12)
+
+
 def test_batch_norm_divides_channels_with_strong_lines_by_more(rng):
     # Channels of the wide limit: what images share, m, and what each has of its own; and two layers before and behind.
     first, last = stacks.parse_stack("relu, deconv k3 s2"), stacks.parse_stack("conv k3 s2")

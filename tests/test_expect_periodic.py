@@ -4,6 +4,7 @@ import math
 import pathlib
 import runpy
 import types
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ import pytest
 from jax.test_util import check_grads
 
 from checkerjax import spectra, stacks
+from checkerjax.expectations._dense import dense_covariance
 from checkerjax.expectations._l2 import l2_dual, l2_mean
 from checkerjax.expectations._periodic import covariance
+from checkerjax.expectations._second_moments import second_moments
 
 oracle = types.SimpleNamespace(**runpy.run_path(str(pathlib.Path(__file__).with_name("expect_torus.py"))))
 # The oracle's weights have variance 1 over one input channel, and so have these.
@@ -126,6 +129,44 @@ def test_batch_norm_divides_channels_with_strong_lines_by_more(rng):
             close(y[:, 0, p] * y[:, 1, (p + t) % n], found.between[p, t % 2])
 
 
+def test_batch_norm_divides_by_one_number_where_all_channels_have_the_same_means():
+    # Behind the ReLU every other sample is 0, and the mean of the rest is 1 / sqrt(2 pi) in all channels.
+    found = covariance("deconv k1 s2, relu, batchnorm epsilon=0", 4, ndim=1, **ONE)
+    shared = 1 / (2 * math.pi)
+    variance = 1 / 4 - shared / 4
+    np.testing.assert_allclose(found.phase_powers(), np.array([1 / 2 - 3 / 4 * shared, shared / 4]) / variance)
+    np.testing.assert_allclose(found.mean, np.sqrt(shared / variance) / 2 * np.array([1, -1]))
+    np.testing.assert_allclose(found.between, shared / variance / 4 * np.array([[1, -1], [1, -1]]))
+
+
+def test_batch_norm_takes_means_that_are_known_and_means_that_vary(rng):
+    # The sum of a ReLU, whose means all channels share, and of a Gaussian field, whose means they do not.
+    text = "parallel(deconv k1 s2, relu | relu, deconv k4 s2)"
+    before = oracle.run(stacks.parse_stack("relu, deconv k4 s2"), oracle.start((4,), "white"))
+    draws, n = 400_000, 8
+    centre = np.eye(n) - 1 / n
+    mean = np.tile([1.0, 0.0], 4) / math.sqrt(2 * math.pi)
+    m = (mean + rng.standard_normal((draws, n)) @ root(before.between).T) @ centre
+    within = np.diag(before.own - before.between).mean() + (1 / 2 - 1 / (2 * math.pi)) / 2
+    y = m / np.sqrt((m * m).mean(1) + within + 1e-5)[:, None]
+    found = covariance(f"{text}, batchnorm", 4, ndim=1, **ONE)
+    for p in range(2):
+        close(y[:, p], found.mean[p])
+        for t in range(2):
+            close(y[:, p] * y[:, p + t], found.between[p, t])
+    np.testing.assert_allclose(found.phase_powers().mean(), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["white", "flat"])
+def test_a_filter_after_batch_norm_keeps_how_channels_were_divided(kind):
+    plain, filtered = (
+        covariance(f"relu, deconv k3 s2, batchnorm, {layers}", 4, ndim=1, input=kind, **ONE)
+        for layers in ("relu", "blur k1, relu")
+    )
+    for name in ("near", "far", "between", "mean"):
+        np.testing.assert_allclose(getattr(filtered, name), getattr(plain, name), rtol=1e-12)
+
+
 GENERATOR = (
     "dense 4x4 c256, batchnorm per=unit, relu, deconv k5 s2 c128, batchnorm, relu, deconv k5 s2 c3, batchnorm std=0.3"
 )
@@ -209,12 +250,24 @@ def test_traced_gains_change_no_number():
     np.testing.assert_allclose(traced.mean, plain.mean, rtol=2e-5)
 
 
+def test_gains_may_be_an_array():
+    array: Any = jnp.array([0.5, 2.0])
+    text, plain = "deconv k3 s2, relu, conv k3", [0.5, 2.0]
+    of_array, of_list = (covariance(text, 4, ndim=1, gains=gains).own for gains in (array, plain))
+    np.testing.assert_allclose(of_array, of_list, rtol=2e-5)
+    of_array, of_list = (dense_covariance(text, 4, channels=3, gains=gains).own for gains in (array, plain))
+    np.testing.assert_allclose(of_array, of_list, rtol=2e-5)
+    of_array, of_list = (second_moments(text, 4, channels=3, gains=gains) for gains in (array, plain))
+    np.testing.assert_allclose(of_array, of_list, rtol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("stack", "size", "options", "message"),
     [
         ("conv k3, maxpool", 8, {}, r"layer 2 \(maxpool\): it takes a maximum over several pixels, so .* `sweep`"),
         ("relu, avgpool, relu", 8, {}, r"layer 3 \(relu\): what comes in is no longer Gaussian, so"),
         ("conv k3, relu, l2pool", 8, {}, r"layer 3 \(l2pool\): what comes in is no longer Gaussian, so"),
+        ("relu, deconv k3 s2, residual(batchnorm)", 8, {}, "two of its branches are functions of the same field, not"),
         ("residual(relu)", 8, {}, "two of its branches are functions of the same field, not both linear"),
         (
             "parallel(parallel(hold s1 | hold s1) concat | parallel(conv k1 c1 | hold s1 | conv k1 c2) concat)",
@@ -222,6 +275,8 @@ def test_traced_gains_change_no_number():
             {},
             "another order",
         ),
+        ("upsample s2 zeros, batchnorm unit epsilon=0", 8, {}, r"layer 2 .*: what comes in has no variance"),
+        ("batchnorm epsilon=0", 8, {"input": np.zeros((8, 8))}, r"layer 1 .*: what comes in has no variance"),
         ("upsample corners", 8, {}, "centres='corners' commutes with no shift"),
         ("relu, dense 4x4", None, {}, r"layer 2 \(dense 4x4\): what comes in has a mean that images share"),
         ("relu", None, {}, r"the output must have ndim=2 axes; it has the size \(\)"),
@@ -245,3 +300,23 @@ def root(matrix):
 
 def close(draws, expected):
     assert abs(draws.mean() - expected) < 4.5 * draws.std() / math.sqrt(len(draws))
+
+
+NORMALISED = "conv k1, relu, deconv k4 s2, batchnorm"  # whose channels' means differ from channel to channel
+
+
+@pytest.mark.parametrize(
+    ("rest", "approximate"),
+    [("", False), (", relu, deconv k3 s2", False), (", avgpool, relu", False), (", bias std=1", False)]
+    + [(f", {layer}", True) for layer in ("tanh", "bias std=1, relu", "l2pool", "batchnorm", "batchnorm unit, relu")]
+    + [
+        (", tanh, conv k3", True),
+        (", relu, batchnorm, conv k3", True),
+        (", parallel(tanh | relu) combine=concat", True),
+    ]
+    + [(", residual(conv k3), conv k3", False), (", residual(conv k3), relu", True)],
+)
+def test_what_batch_norm_leaves_approximate_says_so(rest, approximate):
+    found = covariance(NORMALISED + rest, 16, channels=8, ndim=1, input="flat")
+    assert found.approximate == approximate
+    assert not covariance(NORMALISED, 16, channels=8, ndim=1, input="flat").gaussian  # channel by channel only

@@ -5,6 +5,7 @@ import itertools
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -268,7 +269,46 @@ def test_the_command_examines_files_together(rng, tmp_path, capsys):
     assert examine([str(tmp_path)]).report == forensics(rounded)
     Image.new("RGB", (40, 30)).save(tmp_path / "other.png")
     assert main(["measure", str(tmp_path), "--forensics", "--quiet"]) == 0  # what was measured is told all the same
-    assert "forensics: none: " in capsys.readouterr().out
+    assert "forensics: no report: " in capsys.readouterr().out
+
+
+def test_fine_values_are_clipped_as_those_of_8_bits(rng):
+    """A few values at the ends would else be all the power there is: of noise without a grid, "none" was excluded."""
+    noise = np.clip(rng.normal(0, 0.3, (4, 64, 64, 3)), -1, 1)
+    assert (np.abs(noise) == 1).any()
+    rounded = np.round((noise + 1) * 127.5).astype(np.uint8)
+    for found in (forensics(noise), forensics(rounded)):
+        assert "none" in [s.name for s in found.set]
+        assert found.clipped < 0.01
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_the_scale_of_linear_values_does_not_matter(rng, scale):
+    images = generated(rng, 5, 3)
+    found, same = forensics(images * scale, squash="linear"), forensics(images, squash="linear")
+    assert [s.name for s in found.suspects] == [s.name for s in same.suspects]
+    np.testing.assert_allclose([s.probability for s in found.suspects], [s.probability for s in same.suspects])
+
+
+def test_what_is_considered_is_told(rng):
+    report = forensics(rng.integers(0, 255, (4, 64, 64, 3)).astype(np.uint8))
+    assert "only these are considered" in str(report)
+    assert max(map(len, str(report).split("\n"))) <= 120
+
+
+def test_traced_images_are_refused():
+    with pytest.raises(TypeError, match=r"^forensics: images must have values; it is being traced"):
+        jax.jit(lambda x: forensics(x).alpha)(NOISE)
+
+
+def test_pictures_of_unequal_dtypes_are_measured_all_the_same(tmp_path, capsys):
+    Image = pytest.importorskip("PIL.Image")
+    Image.fromarray(NOISE[0, ..., 0]).save(tmp_path / "a.png")
+    Image.fromarray(NOISE[1, ..., 0].astype(np.uint16) * 257).save(tmp_path / "b.png")
+    assert main(["measure", str(tmp_path), "--forensics", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "a.png" in printed
+    assert "forensics: no report: images must have one dtype; got uint16, uint8" in printed
 
 
 @pytest.fixture
@@ -338,6 +378,8 @@ NOISE = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3)).astype(np.uint
         (NOISE.astype(np.int32), {}, TypeError, "uint8 or uint16; got int32"),
         (NOISE > 3, {}, TypeError, "real numbers; got bool"),
         ("picture.png", {}, TypeError, "read_image"),
+        (NOISE.transpose(0, 3, 1, 2), {}, ValueError, "Channels come last"),
+        (iter(NOISE), {}, TypeError, "must be an array; got"),
         (NOISE[0, 0, 0], {}, ValueError, r"got shape \(3,\)"),
         (NOISE, {"alpha": 0.001}, ValueError, "alpha must be at least 0.01"),
         (NOISE, {"squash": "tan"}, ValueError, "squash must be one of tanh, linear"),

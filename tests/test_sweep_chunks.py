@@ -231,7 +231,7 @@ sweep(grid, seeds=seeds, chunk=4, store=store, shard=tuple(shard))
 
 def start(store: pathlib.Path, *, devices: int = 1, shard=(0, 1), seeds: int = 10, script: str = SCRIPT):
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
     }
     arguments = json.dumps([str(store), devices, list(shard), seeds])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 
 from checkerjax import expectations, plots, stacks
@@ -10,21 +11,23 @@ from checkerjax.cli._measure_files import whole_file
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the table; draws and writes first, so that a place that cannot be written is refused before."""
-    size = _size(options.size, options.ndim) if options.size else None
+    """Works everything out, then writes both files or none, then prints the table."""
+    size = None if options.size is None else _size(options.size, options.ndim)
     ndim = len(size) if size else options.ndim or 2
     stack = stacks.parse_stack(options.stack)
     found = expectations.expect(
         stack, size, ndim=ndim, channels=options.channels, width=options.width, initialiser=options.initialiser
     )
-    if options.out:
-        plots.save(found.figure(), options.out)
-    if options.json:
-        with whole_file(options.json, "--json") as file:
+    table = str(found)
+    with contextlib.ExitStack() as places:
+        file = None if options.json is None else places.enter_context(whole_file("expect", options.json, "--json"))
+        if options.out is not None:
+            plots.save(found.figure(), options.out)
+        if file is not None:
             file.write(json.dumps({"command": options.command_line, **found.to_dict()}, allow_nan=False) + "\n")
     if options.json != "-":
-        print(found)
-    if options.out and options.json != "-":
+        print(table)
+    if options.out is not None and options.json != "-":
         print(f"drawn: {options.out}")
     return 0
 

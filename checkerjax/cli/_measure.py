@@ -144,10 +144,10 @@ def _sinks(options: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[Js
     document = None
     sinks: list[Any] = []
     if options.json:
-        document = JsonDocument(stack.enter_context(whole_file(options.json, "--json")), _head(options))
+        document = JsonDocument(stack.enter_context(whole_file("measure", options.json, "--json")), _head(options))
         sinks.append(document)
     if options.csv:
-        sinks.append(CsvTable(stack.enter_context(whole_file(options.csv, "--csv"))))
+        sinks.append(CsvTable(stack.enter_context(whole_file("measure", options.csv, "--csv"))))
     return document, sinks
 
 

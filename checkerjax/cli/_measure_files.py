@@ -72,7 +72,7 @@ class CsvTable:
 
 
 @contextlib.contextmanager
-def whole_file(place: str, option: str) -> Iterator[IO[str]]:
+def whole_file(command: str, place: str, option: str) -> Iterator[IO[str]]:
     """A file that takes its place when all went well; "-" is standard output, and devices and pipes are written to."""
     if place == "-":
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -81,7 +81,7 @@ def whole_file(place: str, option: str) -> Iterator[IO[str]]:
         return
     path = pathlib.Path(os.path.realpath(place))  # a link stays one
     if path.is_dir():
-        raise ValueError(f"measure: {option} must be a file; {place!r} is a folder.")
+        raise ValueError(f"{command}: {option} must be a file; {place!r} is a folder.")
     if path.exists() and not path.is_file():  # /dev/null is not to become a file
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
@@ -91,7 +91,7 @@ def whole_file(place: str, option: str) -> Iterator[IO[str]]:
         handle, partial = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
     except OSError as error:
         folder = os.path.dirname(place) or "."
-        raise OSError(f"measure: cannot write into the folder {folder!r}: {error.strerror}.") from error
+        raise OSError(f"{command}: cannot write into the folder {folder!r}: {error.strerror}.") from error
     try:
         with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file

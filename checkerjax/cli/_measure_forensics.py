@@ -21,7 +21,7 @@ class Examined(NamedTuple):
 
     def __str__(self) -> str:
         if self.report is None:
-            return f"forensics: none: {self.reason}"
+            return f"forensics: no report: {self.reason}"
         return f"forensics, all pictures as images of one generator whose weights are as drawn:\n{self.report}"
 
 
@@ -36,5 +36,5 @@ def examine(paths: Sequence[str], *, axes: str | None = None, full_scale: float 
         pictures = [item for item in items if isinstance(item, Picture)]
     try:
         return Examined(forensics(pictures))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return Examined(None, str(error).removeprefix("forensics: "))

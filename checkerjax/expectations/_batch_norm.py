@@ -1,11 +1,13 @@
 """Batch norm in the wide limit, with large batches: each channel is divided by a standard deviation of its own.
 
-What the images share of a channel, its mean at each phase m, is Gaussian over channels, m ~ N(0, B), and the batch's
+What the images share of a channel, its mean at each phase m, is Gaussian over channels, m ~ N(a, B), and the batch's
 variance is w + |m|^2 / P: w is the mean variance within phases, P the number of phases, and m is centred. That is not
 the same for all channels, so E[x y / (w + |m|^2 / P)] is not E[x y] / E[w + |m|^2 / P]: channels with strong lines are
-divided by more. As 1 / v is the integral of exp(-l v) over l > 0, and exp(-l |m|^2 / P) N(0, B) is a smaller N(0, B_l)
-with B_l = (1 + 2 l B / P)^-1 B, moments are integrals over l of those of Gaussian fields; so are those of a (leaky)
-ReLU of them, which keeps factors.
+divided by more. As 1 / v is the integral of exp(-l v) over l > 0, and exp(-l |m|^2 / P) N(a, B) is a smaller
+N(a_l, B_l) with B_l = (1 + 2 l B / P)^-1 B and a_l = (1 + 2 l B / P)^-1 a, moments are integrals over l of those of
+Gaussian fields; so are those of a (leaky) ReLU of them, which keeps factors. The mean over channels a is 0 of Gaussian
+channels; behind a ReLU it is all of m where images share nothing before it, and then all channels are divided by one
+number. Where they do, m and w both depend on what they share there, and m is taken for Gaussian and w for constant.
 """
 
 from __future__ import annotations
@@ -27,21 +29,31 @@ def batch_norm(node: Node, part: Part) -> Part:
     """Centred by what images share, and divided by the root of the mean square."""
     layer = node.layer
     assert isinstance(layer, layers.BatchNorm)
-    return _per_unit(layer, part) if layer.per == "unit" else _per_channel(layer, part)
+    return _per_unit(node.place, layer, part) if layer.per == "unit" else _per_channel(node.place, layer, part)
 
 
-def _per_unit(layer: layers.BatchNorm, part: Part) -> Part:
+def _per_unit(place: str, layer: layers.BatchNorm, part: Part) -> Part:
     """Statistics of each pixel: of its images only, and wide layers have the same variance in all channels."""
     own, between = part.own, part.between
     own = own.map(own.values - lags_.tiled(between, own.periods, own.sizes).values)
-    root = own.values.__array_namespace__().sqrt(lags_.diagonal(own) + layer.epsilon)
+    variance = lags_.diagonal(own) + layer.epsilon
+    _check_positive(place, variance)
+    root = own.values.__array_namespace__().sqrt(variance)
     own = own.map(layer.std**2 * own.values / (lags_.at_first(root, own) * lags_.at_second(root, own)))
     terms = () if part.terms == () else None
-    nothing = between.map(between.values * 0.0)
-    return part._replace(own=own, between=nothing, mean=part.mean * 0.0, terms=terms, scales=())
+    nothing, approximate = between.map(between.values * 0.0), part.approximate or part.mixed
+    return part._replace(
+        own=own, between=nothing, mean=part.mean * 0.0, terms=terms, scales=(), approximate=approximate
+    )
 
 
-def _per_channel(layer: layers.BatchNorm, part: Part) -> Part:
+def _check_positive(place: str, variance: Array) -> None:
+    known = concrete(variance)
+    if known is not None and not np.all(known > 0):
+        raise ValueError(f"{place}: what comes in has no variance to be divided by. Give the layer an epsilon.")
+
+
+def _per_channel(place: str, layer: layers.BatchNorm, part: Part) -> Part:
     xp, ndim = part.own.values.__array_namespace__(), len(part.own.periods)
     shared = xp.mean(lags_.unpacked(part.between), axis=tuple(range(-ndim, 0)))  # with the mean of a channel
     centre = xp.mean(shared)
@@ -51,9 +63,15 @@ def _per_channel(layer: layers.BatchNorm, part: Part) -> Part:
 
     own, between = centred(part.own), centred(part.between)
     variance = xp.mean(lags_.diagonal(own)) + layer.epsilon
-    scales, terms = (), part.terms
+    _check_positive(place, variance)
+    mean_after = part.mean - xp.mean(part.mean)
+    scales, terms, mixed, approximate = (), part.terms, part.mixed, part.approximate
     if may_differ_from_zero(between.values):
-        scales = _scales(own, between, variance, layer.std)
+        # What is random of the channels' means is Gaussian, and apart from the rest, where the field is Gaussian.
+        varies = _varies(between, mean_after, variance)
+        approximate = approximate or (varies and (part.mixed or not part.gaussian))
+        mixed = mixed or varies
+        scales, mean_after = _scales(own, between, mean_after, variance, layer.std)
         own, between = (
             own.map(sum(s.weight * s.own.values for s in scales)),
             between.map(sum(s.weight * s.between.values for s in scales)),
@@ -62,10 +80,19 @@ def _per_channel(layer: layers.BatchNorm, part: Part) -> Part:
     else:
         scale = layer.std / xp.sqrt(variance)
         own, between = own.map(scale**2 * own.values), between.map(scale**2 * between.values)
+        mean_after = scale * mean_after
         if terms:
             terms = None if may_differ_from_zero(shared) else tuple(Term(scale * t.scale, t.steps) for t in terms)
-    mean_after = (part.mean - xp.mean(part.mean)) * layer.std / xp.sqrt(variance)
-    return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales)
+    known = {"mixed": mixed, "approximate": approximate}
+    return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales, **known)
+
+
+def _varies(between: Lags, mean: Array, variance: Array) -> bool:
+    """Whether what images share of a channel differs from channel to channel, beyond rounding."""
+    periods = tuple(map(math.lcm, between.periods, mean.shape))
+    between, mean = lags_.tiled(between, periods, periods), lags_.tiled_powers(mean, periods)
+    known = concrete((between.values - lags_.at_first(mean, between) * lags_.at_second(mean, between)) / variance)
+    return known is None or bool(np.abs(known).max() > 1e-9)
 
 
 def squared_slopes(node: Node, before: Part, after: Part) -> Lags:
@@ -85,27 +112,32 @@ def squared_slopes(node: Node, before: Part, after: Part) -> Lags:
     return lags_.constant(total, len(own.periods))
 
 
-def _scales(own: Lags, between: Lags, variance: Array, std: float) -> tuple[Scale, ...]:
-    xp = own.values.__array_namespace__()
-    shared = lags_.as_matrix(between)
+def _scales(own: Lags, between: Lags, mean: Array, variance: Array, std: float) -> tuple[tuple[Scale, ...], Array]:
+    """The Gaussian fields that make up the normalised one, and its mean; all that comes in is centred."""
+    xp, periods = own.values.__array_namespace__(), tuple(map(math.lcm, between.periods, mean.shape))
+    between, mean = lags_.tiled(between, periods, periods), lags_.tiled_powers(mean, periods)
+    shared, average = lags_.as_matrix(between), xp.reshape(mean, (-1, 1))
     count = shared.shape[0]
     within = variance - xp.trace(shared) / count
     rest = own.values - lags_.tiled(between, own.periods, own.sizes).values
+    random = shared - average @ average.T
     found, total = [], 0.0
     step, times = _nodes(within / variance)
     for t in times:
         rate = math.exp(t - math.exp(-t)) / variance
-        reduced, density = _tilted(xp, shared, rate / count)
+        reduced, kept, density = _tilted(xp, random, average, rate / count)
         density = density * xp.exp(-rate * within) * rate * ((1 + math.exp(-t)) * step)
-        smaller = lags_.from_matrix(reduced, between.periods)
+        reduced = reduced + kept @ kept.T
+        smaller = lags_.from_matrix(reduced, periods)
         all_own = own.map(rest + lags_.tiled(smaller, own.periods, own.sizes).values)
         total = total + density * (within + xp.trace(reduced) / count)
-        found.append((density, rate, all_own, smaller))
+        found.append((density, rate, all_own, smaller, kept))
     # E[v / v] = 1: what the quadrature misses of it is put right.
-    return tuple(
+    scales = tuple(
         Scale(std**2 * density / total, std * density / total / xp.sqrt(math.pi * rate), full, smaller)
-        for density, rate, full, smaller in found
+        for density, rate, full, smaller, _ in found
     )
+    return scales, xp.reshape(sum(scale.root_weight * kept for scale, (*_, kept) in zip(scales, found)), mean.shape)
 
 
 def _nodes(share: Array) -> tuple[float, np.ndarray]:
@@ -122,8 +154,9 @@ def _nodes(share: Array) -> tuple[float, np.ndarray]:
     return step, np.arange(first, math.log(36 / least) + step, step)
 
 
-def _tilted(xp: Any, shared: Array, rate: Array) -> tuple[Array, Array]:
-    """B_l, and the factor det(1 + 2 l B / P)^(-1/2)."""
-    matrix = xp.asarray(np.eye(shared.shape[0]), dtype=shared.dtype) + 2 * rate * shared
-    reduced = xp.linalg.solve(matrix, shared)
-    return (reduced + reduced.T) / 2, xp.exp(-0.5 * xp.linalg.slogdet(matrix)[1])
+def _tilted(xp: Any, random: Array, average: Array, rate: Array) -> tuple[Array, Array, Array]:
+    """B_l, a_l, and the mean of exp(-l |m|^2 / P) over m ~ N(a, B)."""
+    matrix = xp.asarray(np.eye(random.shape[0]), dtype=random.dtype) + 2 * rate * random
+    reduced, kept = xp.linalg.solve(matrix, random), xp.linalg.solve(matrix, average)
+    density = xp.exp(-0.5 * xp.linalg.slogdet(matrix)[1] - rate * xp.sum(average * kept))
+    return (reduced + reduced.T) / 2, kept, density

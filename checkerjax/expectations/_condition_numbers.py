@@ -14,6 +14,7 @@ FREQUENCIES = {1: 64, 2: 16, 3: 8}  # bases per axis that condition 3b is looked
 _NOTHING = 1e-24  # of the largest power: what rounding leaves of zero
 _CANCELLED = 1e-13  # relative: what rounding leaves of a sum less its largest part
 _FINE, _LARGEST = 2**24, 2**26  # responses to compute: a second, and some
+_FINE_PRODUCTS, _MOST_PRODUCTS = 2**31, 2**34  # of waves and taps: some seconds, and ten
 
 
 class Numbers(NamedTuple):
@@ -70,13 +71,14 @@ def given_numbers(chain: Chain, channels: int, periods: tuple[Ints, Ints], *, ba
     """Numbers of a chain with given kernels; None if they would take too long."""
     waves = math.prod(periods[0])
     size = waves * channels * _largest(chain, waves, channels)
+    table, products = _tables(chain, waves)
     counts = torus_blocks(chain, periods[0])
-    if math.prod(counts) * size > _FINE:  # fewer frequencies to look for the worst; sums stay exact
-        counts = torus_blocks(chain, periods[0], least=2)
-    if math.prod(counts) * size > _LARGEST:
+    if math.prod(counts) * size > _FINE or math.prod(counts) * products > _FINE_PRODUCTS:
+        counts = torus_blocks(chain, periods[0], least=2)  # fewer to look for the worst; sums stay exact
+    if math.prod(counts) * size > _LARGEST or math.prod(counts) * products > _MOST_PRODUCTS:
         return None
     tally = _Tally()
-    for bases in base_chunks(counts, size):
+    for bases in base_chunks(counts, max(size, table)):
         maps = np.asarray(transfer(chain, channels, bases, periods[0]))
         tally.add(_lined(maps, periods, backward), bases, periods[0 if backward else 1])
     return tally.numbers()
@@ -96,6 +98,36 @@ def _largest(chain: Chain, lines: int, channels: int) -> int:
             most = max(most, sum(_largest(own, lines, channels) for own in part.chains))
         most = max(most, lines * channels)
     return most
+
+
+def _tables(chain: Chain, lines: int) -> tuple[int, int]:
+    """Per base: entries of the largest table of waves at taps, and products that all filters' responses take."""
+    table = products = 0
+    for part in chain:
+        if isinstance(part, Up):
+            lines *= math.prod(part.factors)
+        elif isinstance(part, Down):
+            lines //= math.prod(part.factors)
+        elif isinstance(part, Learned) and part.kernel is not None:
+            table = max(table, lines * math.prod(part.kernel.shape[:-3]))
+            products += lines * math.prod(part.kernel.shape)
+        elif isinstance(part, Branches):
+            for own in part.chains:
+                inner = _tables(own, lines)
+                table, products = max(table, inner[0]), products + inner[1]
+            lines = _lines_after(part.chains[0], lines)
+    return table, products
+
+
+def _lines_after(chain: Chain, lines: int) -> int:
+    for part in chain:
+        if isinstance(part, Up):
+            lines *= math.prod(part.factors)
+        elif isinstance(part, Down):
+            lines //= math.prod(part.factors)
+        elif isinstance(part, Branches):
+            lines = _lines_after(part.chains[0], lines)
+    return lines
 
 
 def _lined(maps: np.ndarray, periods: tuple[Ints, Ints], backward: bool) -> np.ndarray:

@@ -162,6 +162,8 @@ def _of_kernel(op: str, kernel: Any, stride: PerAxis, dilation: PerAxis, rtol: f
     array, ndim = check_kernel(op, kernel)
     if concrete(array) is None:
         raise TypeError(f"{op}: kernel must have values; it is being traced. Call {op} outside jit.")
+    if jnp.iscomplexobj(array):
+        raise TypeError(f"{op}: kernel must be real; got {array.dtype}.")
     check_finite(op, "kernel", array)
     strides, dilations = per_axis(op, "stride", stride, ndim), per_axis(op, "dilation", dilation, ndim)
     size = array.shape[:-2]
@@ -191,6 +193,8 @@ def _of_params(
     for leaf in jax.tree.leaves(params):
         if concrete(leaf) is None:
             raise TypeError(f"{op}: params must have values; they are being traced. Call {op} outside jit.")
+        if jnp.iscomplexobj(leaf):
+            raise TypeError(f"{op}: params must be real; got {jnp.asarray(leaf).dtype}.")
         check_finite(op, "params", jnp.asarray(leaf))
     whole, entries = _after_dense(stack, as_arrays(params))
     if not whole:
@@ -274,7 +278,7 @@ def _title(stack: Stack, ndim: int, backward: bool, weights: str) -> str:
     axes = "1 axis" if ndim == 1 else f"{ndim} axes"
     text = format_stack(stack)
     text = text if len(text) <= 60 else f"{text[:57]}..."
-    return f"{'gradients of ' if backward else ''}{text}: {axes}, {weights}"
+    return f"{'gradients of ' if backward else ''}{text}: linear part, {axes}, {weights}"
 
 
 def _every_draw(

@@ -10,7 +10,7 @@ MEANINGS = {
     "1": ("equal counts", "largest / smallest count"),
     "2": ("equal DC gains", "flat input: lines / DC"),
     "3": ("equal energies", "white: largest / smallest phase power"),
-    "3b": ("equal phase spectra", "the same of a wave, at the worst"),
+    "3b": ("equal phase spectra", "the same for the worst single wave"),
     "4": ("stationary output", "white: degree of cyclostationarity"),
 }
 
@@ -49,10 +49,12 @@ class Conditions:
         return {"subject": self.subject, "given": self.given, "conditions": rows, "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        heads = (
-            ("holds", "", "number", "worst pair") if self.given else ("every draw", "mean", "in the mean", "one draw")
-        )
-        lines = [self.subject, _line("condition", *heads, "the number")]
+        if self.given:
+            heads = [_line("condition", "holds", "", "number", "worst pair", "the number is")]
+        else:
+            over = _line("", "holds in", "", "number of", "number of", "")
+            heads = [over, _line("condition", "every draw", "mean", "the mean", "one draw", "the number is")]
+        lines = [self.subject, *heads]
         for row in self.rows:
             cells = (_answer(row.holds), _figure(row.number), _figure(row.pair if self.given else row.draw))
             mean = "" if self.given else _answer(row.in_mean)

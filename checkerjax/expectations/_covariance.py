@@ -31,6 +31,7 @@ class PeriodicCovariance:
     channels: int
     gaussian: bool  # the field is Gaussian in the limit of many channels; if not, there are no distributions
     alike: bool  # all channels have these moments, not only their mean
+    approximate: bool = False  # not the limit, but some per cent from it: see `covariance` on batch norm
 
     @property
     def period(self) -> tuple[int, ...]:
@@ -136,5 +137,5 @@ class PeriodicCovariance:
 jax.tree_util.register_dataclass(
     PeriodicCovariance,
     data_fields=["near", "far", "between", "mean"],
-    meta_fields=["size", "channels", "gaussian", "alike"],
+    meta_fields=["size", "channels", "gaussian", "alike", "approximate"],
 )

@@ -32,6 +32,7 @@ class Part(NamedTuple):
     # `start` on; the rest is independent of it. None: all is. "tangled": some other function of it.
     link: Array | Literal["tangled"] | None = None
     start: int = 0
+    approximate: bool = False  # batch norm has divided by one number what has a variance for each channel
 
     @property
     def size(self) -> Sizes:
@@ -55,7 +56,8 @@ def learned(place: str, layer: Any, weights: Weights, field: Field, initialiser:
         own, between = (_average(block, name) for name in ("own", "between"))
         own, between = (weights.power * _read(place, layer, k, initialiser) for k in (own, between))
         nothing = own.__array_namespace__().zeros(own.shape[: own.ndim // 2], dtype=own.dtype)
-        out.append(Part(weights.features // count, own, between, nothing, gaussian=True))
+        part = Part(weights.features // count, own, between, nothing, gaussian=True)
+        out.append(part._replace(approximate=any(p.approximate for p in block)))
     return tuple(out)
 
 
@@ -151,13 +153,17 @@ def _normalised_channels(place: str, layer: layers.BatchNorm, part: Part) -> Par
     own, between = own - offset, between - offset
     variance = xp.mean(xp.diagonal(own)) + layer.epsilon
     _check_positive(place, variance)
+    mean = part.mean.reshape(-1) - xp.mean(part.mean)
+    random = concrete((between - mean[:, None] * mean) / variance)  # of channels' means, beyond rounding
+    varies = random is None or bool(np.abs(random).max() > 1e-9)
     own, between = ((layer.std**2 / variance * k).reshape(part.own.shape) for k in (own, between))
     scale = layer.std / xp.sqrt(variance)
-    average = scale * (part.mean - xp.mean(part.mean))
+    average = scale * mean.reshape(part.size)
     known = concrete(shared)
     linear = not isinstance(part.link, str) and known is not None and not known.any()
     link = scale * part.link if linear and part.link is not None else _tangled(part)
-    return part._replace(own=own, between=between, mean=average, link=link)
+    after = part._replace(own=own, between=between, mean=average, link=link)
+    return after._replace(approximate=part.approximate or varies)
 
 
 def _normalised_units(place: str, layer: layers.BatchNorm, part: Part) -> Part:

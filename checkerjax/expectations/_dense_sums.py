@@ -68,6 +68,7 @@ def _sum(place: str, parts: list[Part], before: Field) -> Part:
         all(part.gaussian for part in parts),
         _total_link(parts),
         next((part.start for part in parts if part.link is not None), 0),
+        any(part.approximate for part in parts),
     )
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from checkerjax._checks import as_int, per_axis
 from checkerjax.expectations._conditions import conditions
 from checkerjax.expectations._covariance import PeriodicCovariance
@@ -21,6 +23,7 @@ from checkerjax.stacks._plan import Width
 from checkerjax.stacks._text import as_stack
 
 SAMPLES = {1: 256, 2: 64, 3: 16}  # on each axis of the output, at least, if no size is given
+MOST_SAMPLES = 2**24  # of the output, of which each has its second moment: some hundred megabytes
 Got = TypeVar("Got")
 
 
@@ -41,7 +44,8 @@ def expect(
     come with them where the stack has them (`second_moments`), and the conditions of its linear part (`conditions`).
 
     Args:
-      stack: text, a layer or a sequence of layers; `audit(...).stack` too.
+      stack: text, a layer or a sequence of layers; `audit(...).stack` too, where the audit has one. Give ndim and
+        channels as the audited function has them, if they are others than here.
       size: of the input: an int for all axes or one per axis. None: large enough for 256, 64 or 16 output samples on
         each of 1, 2 or 3 axes; a latent, where the stack begins with a dense layer.
       ndim: spatial axes, 1 to 3.
@@ -66,11 +70,11 @@ def expect(
       Odena, Dumoulin and Olah, Distill 2016, figure 9 (untrained networks). Novak et al., arXiv:1810.05148.
     """
     op = "expect"
-    stack = as_stack(op, stack)
+    stack = _stack(op, stack)
     if as_int(op, "ndim", ndim) not in SAMPLES:
         raise ValueError(f"{op}: ndim must be 1, 2 or 3; got {ndim}.")
     sizes = _size(op, stack, size, ndim)
-    stack_size(f"{op}: ", stack, sizes)
+    output = stack_size(f"{op}: ", stack, sizes)
     random: dict[str, Any] = {"channels": channels, "width": width, "initialiser": initialiser}
     stack_weights(op, stack, ndim=ndim, **random)  # what cannot be drawn at all is refused here
     missing: dict[str, str] = {}
@@ -80,7 +84,14 @@ def expect(
             return make()
         except ValueError as error:
             missing[name] = str(error)
-            return None
+        except MemoryError as error:
+            missing[name] = f"{op}: it would take more memory than there is ({str(error).rstrip('.')})."
+        return None
+
+    def exact_moments() -> np.ndarray:
+        if math.prod(output) > MOST_SAMPLES:
+            raise ValueError(f"{op}: the output has more than {MOST_SAMPLES} samples. Give a smaller size.")
+        return second_moments(stack, sizes or None, **random)
 
     white = known("white", lambda: covariance(stack, sizes or None, ndim=ndim, input="white", **random))
     flat = backward = None
@@ -93,7 +104,7 @@ def expect(
         backward = known("gradient", lambda: Gradient(gradient("white"), gradient("flat")))
     else:
         missing["flat"] = "a latent has no space in which it could be flat; see the lines of the white one."
-    moments = known("moments", lambda: second_moments(stack, sizes or None, **random))
+    moments = known("moments", exact_moments)
     decided = known("conditions", lambda: conditions(stack, ndim=ndim, **random))
     return Expectation(stack, sizes, ndim, white, flat, backward, moments, decided, missing)
 
@@ -107,15 +118,26 @@ def _size(op: str, stack: Stack, size: int | Sequence[int] | None, ndim: int) ->
         wanted, made = stack_periods(op, stack, ndim)
     except ValueError:  # there is none, and so no covariance; what remains has any size
         wanted = made = (1,) * ndim
-    sizes = [math.ceil(SAMPLES[ndim] / p) * m for m, p in zip(wanted, made)]
-    for _ in range(6):
+    least = tuple(math.ceil(SAMPLES[ndim] / p) * m for m, p in zip(wanted, made))
+    for power in range(6):
+        sizes = tuple(n * 2**power for n in least)
         try:
-            stack_size(f"{op}: ", stack, tuple(sizes))
+            stack_size(f"{op}: ", stack, sizes)
         except ValueError:  # too small for what borders take away
-            sizes = [2 * n for n in sizes]
-        else:
-            break
-    return tuple(sizes)
+            continue
+        return sizes
+    return least  # for none fits, and the error is to name a size that is easily understood
+
+
+def _stack(op: str, stack: object) -> Stack:
+    if stack is None:
+        raise TypeError(
+            f"{op}: there is no stack; got None, which is what `audit(...).stack` is where the program is none of the "
+            "layers of a stack, one after the other."
+        )
+    if hasattr(stack, "ndim") and hasattr(stack, "dtype"):
+        raise TypeError(f"{op}: stack must be text or layers; got an array. For a kernel see conditions.")
+    return as_stack(op, stack)
 
 
 def _takes_latent(stack: Stack) -> bool:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BINS = 2**24  # of a cyclic spectrum: some hundred megabytes
-MOST_PHASES = 256  # of a field whose distribution over seeds is worked out: a second
+MOST_PHASES = 256  # of a field whose distribution over seeds is worked out: some seconds
+NOTHING = 1e-14  # of a ratio or share: what rounding leaves of 0
 
 
 class PeriodNumbers(NamedTuple):
@@ -71,6 +72,13 @@ class Expectation:
             return ()
 
     @property
+    def approximate(self) -> tuple[str, ...]:
+        """Which of "white", "flat" and "gradient" are some per cent from the limit: see `covariance` on batch norm."""
+        gradient = None if self.gradient is None else self.gradient.white
+        fields = {"white": self.white, "flat": self.flat, "gradient": gradient}
+        return tuple(name for name, field in fields.items() if field is not None and field.approximate)
+
+    @property
     def lines(self) -> PeriodicCovariance | None:
         """The output whose lines are looked at: for flat input, or for a latent."""
         return self.white if not self.size else self.flat
@@ -91,7 +99,7 @@ class Expectation:
         if self.white is not None and self.size:
             white = float(self.white.lattice_share(period=each, primitive=True))
             cyclic = _cyclic_share(self.white, period)
-        return PeriodNumbers(period, flat, white, cyclic)
+        return PeriodNumbers(period, *map(_without_rounding, (flat, white, cyclic)))
 
     @functools.cached_property
     def seeds(self) -> Seeds | None:
@@ -120,6 +128,7 @@ class Expectation:
             "periods": [row._asdict() for row in self.periods],
             "exact_second_moments": self.moments is not None,
             "conditions": self.conditions and self.conditions.to_dict(),
+            "approximate": list(self.approximate),
             "missing": dict(self.missing),
         }
         return _plain(summary)
@@ -150,6 +159,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _without_rounding(value: float | None) -> float | None:
+    return 0.0 if value is not None and value < NOTHING else value
 
 
 def _orders(periods: tuple[int, ...]) -> np.ndarray:

@@ -29,8 +29,9 @@ def table(found: Expectation) -> str:
     out = stack_size("expect: ", found.stack, found.size)
     lines = [format_stack(found.stack)]
     lines.append(f"{_by(found.size) or 'latent'} -> {_by(out)}, period {_by(found.period) or 'none'}")
-    lines += ["", "at random initialisation, in expectation over weights and inputs:"]
-    lines += [f"  {text}" for text in (*_lines(found), *_powers(found), *_gradient(found), *_moments(found))]
+    known = [*_lines(found), *_powers(found), *_gradient(found), *_moments(found), *_approximate(found)]
+    if known:
+        lines += ["", "at random initialisation, in expectation over weights and inputs:", *(f"  {t}" for t in known)]
     if found.periods and any(value is not None for row in found.periods for value in row[1:]):
         lines += ["", *_periods(found)]
     if found.conditions is not None:
@@ -91,6 +92,11 @@ def _moments(found: Expectation) -> list[str]:
         return []
     low, high = float(found.moments.min()), float(found.moments.max())
     return [f"second moments, exact at any width, borders included: from {low:.4g} to {high:.4g}"]
+
+
+def _approximate(found: Expectation) -> list[str]:
+    names = ["latent" if name == "white" and not found.size else NAMES[name] for name in found.approximate]
+    return [f"not the limit, but some per cent from it, for batch norm: {', '.join(names)}"] if names else []
 
 
 def _periods(found: Expectation) -> list[str]:

@@ -129,4 +129,5 @@ def _result(setting: Setting, back: Field) -> PeriodicCovariance:
         channels=whole.channels,
         gaussian=whole.gaussian,
         alike=len(back) == 1,
+        approximate=whole.approximate,
     )

@@ -6,6 +6,7 @@ one gather along one axis of an array.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -50,16 +51,25 @@ def at_lags(lags: Lags, lag: Sizes) -> Array:
 def at_first(powers: Array, lags: Lags) -> Array:
     """A function of phase, `[*P]`, at the first sample of each pair of `lags`."""
     for axis, (p, m) in enumerate(zip(lags.periods, lags.sizes)):
-        powers = take(powers, np.repeat(np.arange(p), m), axis)
+        powers = take(powers, _firsts(p, m), axis)
     return powers
 
 
 def at_second(powers: Array, lags: Lags) -> Array:
     """A function of phase, `[*P]`, at the second sample of each pair of `lags`."""
     for axis, (p, m) in enumerate(zip(lags.periods, lags.sizes)):
-        phases = (np.arange(p)[:, None] + np.arange(m)) % p
-        powers = take(powers, phases.ravel(), axis)
+        powers = take(powers, _seconds(p, m), axis)
     return powers
+
+
+@functools.lru_cache(16)  # few: they may be long
+def _firsts(period: int, size: int) -> np.ndarray:
+    return np.repeat(np.arange(period), size)
+
+
+@functools.lru_cache(16)  # few: they may be long
+def _seconds(period: int, size: int) -> np.ndarray:
+    return ((np.arange(period)[:, None] + np.arange(size)) % period).ravel()
 
 
 def tiled(lags: Lags, periods: Sizes, sizes: Sizes) -> Lags:
@@ -119,6 +129,7 @@ def from_matrix(matrix: Array, periods: Sizes) -> Lags:
     return packed(xp.reshape(xp.take(xp.reshape(matrix, (-1,)), index, axis=0), (*periods, *periods)))
 
 
+@functools.lru_cache(8)
 def _phase_pairs(periods: Sizes, sign: int) -> tuple[int, np.ndarray]:
     """The number of phases P, and p P + (q + sign p) mod P for all pairs of them, axis by axis."""
     count = math.prod(periods)

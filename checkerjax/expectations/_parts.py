@@ -45,6 +45,8 @@ class Part(NamedTuple):
     terms: tuple[Term, ...] | None = ()
     start: int = 0
     scales: tuple[Scale, ...] = ()  # behind batch norm, whose channels are divided by numbers that differ
+    mixed: bool = False  # by such numbers: channels are Gaussian one by one only, and `own` is their mean
+    approximate: bool = False  # something took them for Gaussian all the same
 
 
 Field = tuple[Part, ...]
@@ -64,6 +66,7 @@ def learned(node: Node, field: Field) -> Field:
         own, between = (_mixed([(c, getattr(p, name)) for c, p in block]) for name in ("own", "between"))
         own, between = (_through(node, weights.power, lags) for lags in (own, between))
         part = Part(weights.features // count, own, between, lags_.diagonal(own) * 0.0, True)
+        part = part._replace(approximate=any(p.approximate for _, p in block))
         out.append((recipe, part))
     return tuple(part for _, part in out)
 
@@ -97,7 +100,8 @@ def averaged(field: Field) -> Part:
     own, between = (_mixed([(part.channels, getattr(part, name)) for part in field]) for name in ("own", "between"))
     total = sum(part.channels for part in field)
     mean_over = sum(part.channels / total * lags_.tiled_powers(part.mean, own.periods) for part in field)
-    return Part(total, own, between, mean_over, all(part.gaussian for part in field))
+    whole = Part(total, own, between, mean_over, all(part.gaussian for part in field))
+    return whole._replace(mixed=any(part.mixed for part in field), approximate=any(part.approximate for part in field))
 
 
 def _through(node: Node, power: Any, lags: Lags) -> Lags:
@@ -123,19 +127,26 @@ def dense(node: Node, field: Field, torus: Sizes) -> Field:
     power = xp.reshape(own.values, ()) * weights.power
     white = Lags(xp.asarray(impulse, dtype=own.values.dtype) * power, (1,) * ndim, torus)
     nothing = lags_.constant(own.values * 0.0, ndim)
-    return (Part(weights.features, white, nothing, nothing.values, True),)
+    approximate = any(part.approximate for part in field)
+    return (Part(weights.features, white, nothing, nothing.values, True, approximate=approximate),)
 
 
 def fixed(node: Node, part: Part) -> Part:
     """A fixed linear map."""
     own, between, terms = part.own, part.between, part.terms
-    mean_after = part.mean
+    mean_after, scales = part.mean, part.scales
     for steps in node.steps:
+        scales = tuple(
+            scale._replace(
+                own=read_lags(node.place, scale.own, steps), between=read_lags(node.place, scale.between, steps)
+            )
+            for scale in scales
+        )
         own, between = read_lags(node.place, own, steps), read_lags(node.place, between, steps)
         mean_after = read_powers(mean_after, steps)
         if terms is not None:
             terms = tuple(Term(t.scale, tuple(map(composed, t.steps, steps))) for t in terms)
-    return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=())
+    return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales)
 
 
 def bias(node: Node, part: Part) -> Part:
@@ -152,12 +163,14 @@ def pointwise(node: Node, part: Part) -> Part:
     if not part.gaussian:
         raise no_closed_form(node, "what comes in is no longer Gaussian")
     homogeneous = isinstance(node.layer, (layers.Relu, layers.LeakyRelu))
-    scales = part.scales if homogeneous and part.scales else (Scale(1.0, 1.0, part.own, part.between),)
+    exact = homogeneous and part.scales
+    scales = part.scales if exact else (Scale(1.0, 1.0, part.own, part.between),)
     own = _plus([_dual(node.layer, scale.own, scale.own, scale.weight) for scale in scales])
     between = _plus([_dual(node.layer, scale.own, scale.between, scale.weight) for scale in scales])
     means = _plus([scale.root_weight * mean(node.layer, lags_.diagonal(scale.own)) for scale in scales])
     terms = () if part.terms == () else None
-    return Part(part.channels, part.own.map(own), part.between.map(between), means, False, terms, part.start)
+    after = Part(part.channels, part.own.map(own), part.between.map(between), means, False, terms, part.start)
+    return after._replace(mixed=part.mixed, approximate=part.approximate or (part.mixed and not exact))
 
 
 def _dual(layer: Any, own: Lags, lags: Lags, weight: Any) -> Array:

@@ -42,9 +42,15 @@ def covariance(
     **What is exact.** Of linear stacks, and of those whose non-linear layers see the input only, everything at any
     number of channels and for weights of any law with mean 0. Elsewhere a non-linear layer needs Gaussian fields, and
     those of a random network are Gaussian in the limit of many channels only (of the input too; a convolution with
-    groups needs many channels in each), but for the phase powers of (leaky) ReLU chains (`second_moments`). Batch norm
-    divides each channel by its own standard deviation, and batches are large. Branches are independent in the limit
-    except for what they read by fixed linear maps.
+    groups needs many channels in each), but for the phase powers of (leaky) ReLU chains (`second_moments`). Branches
+    are independent in the limit except for what they read by fixed linear maps.
+
+    **Batch norm.** Batches are large, and each channel is divided by its own standard deviation. Where what images
+    share of a channel differs from phase to phase, these deviations differ in the limit too. Learned layers, fixed
+    filters and (leaky) ReLUs after it are exact then. Approximate are tanh and erf, a bias that is not 0 or a sum of
+    branches before a non-linear layer, which are taken for functions of Gaussian fields (some 2% of the power in
+    simulations); distributions of ratios right after it; and batch norm of a ReLU of fields that share such means, as
+    behind a flat input (up to 7%).
 
     **Borders.** There are none: the field is a torus, of `size` rounded up to a multiple of the stack's input period
     (`periods`). Pixels whose receptive fields touch neither padding nor each other beyond the torus have exactly these
@@ -127,8 +133,9 @@ def _result(setting: Setting, field: Field) -> PeriodicCovariance:
         mean=lags_.tiled_powers(whole.mean, periods),
         size=setting.size,
         channels=whole.channels,
-        gaussian=whole.gaussian,
+        gaussian=whole.gaussian and not whole.mixed,
         alike=len(field) == 1,
+        approximate=whole.approximate,
     )
 
 

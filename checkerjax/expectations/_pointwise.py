@@ -165,7 +165,8 @@ def _bend(correlation: Array) -> Array:
 
     Its slope is -t, also at +-1, where the slopes of the two terms are infinite and those of `_root` are 0.
     """
-    return _root((1 - correlation) * (1 + correlation)) - correlation * _angle(correlation)
+    sine = _root((1 - correlation) * (1 + correlation))
+    return sine - correlation * sine.__array_namespace__().arctan2(sine, correlation)
 
 
 def _slope(layer: Any) -> float:

@@ -99,12 +99,17 @@ def _bent(node: Node, before: Part, back: Part, flat: bool) -> Part:
         return back
     if not before.gaussian:
         raise parts.no_closed_form(node, "what comes in is no longer Gaussian")
-    return _times(back, _slopes(node.layer, before, far=False), _slopes(node.layer, before, far=not flat))
+    exact = not before.mixed or (_rectifies(node.layer) and before.scales)
+    found = _times(back, _slopes(node.layer, before, far=False), _slopes(node.layer, before, far=not flat))
+    return found._replace(approximate=back.approximate or before.approximate or not exact)
+
+
+def _rectifies(layer: Any) -> bool:
+    return isinstance(layer, (layers.Relu, layers.LeakyRelu))
 
 
 def _slopes(layer: Any, before: Part, *, far: bool) -> Lags:
-    rectifies = isinstance(layer, (layers.Relu, layers.LeakyRelu))
-    scales = before.scales if rectifies and before.scales else (Scale(1.0, 1.0, before.own, before.between),)
+    scales = before.scales if _rectifies(layer) and before.scales else (Scale(1.0, 1.0, before.own, before.between),)
     total: Array = 0.0
     for scale in scales:  # weighed by what batch norm then divides by: the two are not independent
         powers, lags = lags_.diagonal(scale.own), scale.between if far else scale.own
@@ -117,7 +122,7 @@ def _normalised(node: Node, before: Part, back: Part, flat: bool) -> Part:
     """Batch norm: divided by the standard deviation."""
     after = batch_norm(node, before)
     slopes = squared_slopes(node, before, after)
-    found = _times(back, slopes, slopes)
+    found = _times(back, slopes, slopes)._replace(approximate=back.approximate or after.approximate)
     if back.terms and not after.scales and slopes.values.size == 1:
         root = slopes.values.reshape(()) ** 0.5
         return found._replace(gaussian=back.gaussian, terms=tuple(Term(root * t.scale, t.steps) for t in back.terms))
@@ -127,7 +132,7 @@ def _normalised(node: Node, before: Part, back: Part, flat: bool) -> Part:
 def _times(back: Part, near: Lags, far: Lags) -> Part:
     own, between = _product(back.own, near), _product(back.between, far)
     terms = () if back.terms == () else None
-    return Part(back.channels, own, between, back.mean, False, terms, back.start)
+    return Part(back.channels, own, between, back.mean, False, terms, back.start, approximate=back.approximate)
 
 
 def _product(a: Lags, b: Lags) -> Lags:

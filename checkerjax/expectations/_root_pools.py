@@ -33,7 +33,8 @@ def l2_pool(node: Node, part: Part) -> Part:
 
     terms = () if part.terms == () else None
     mean = l2_mean(weights, at_zero)
-    return Part(part.channels, moments(part.own), moments(part.between), mean, False, terms, part.start)
+    after = Part(part.channels, moments(part.own), moments(part.between), mean, False, terms, part.start)
+    return after._replace(mixed=part.mixed, approximate=part.approximate or part.mixed)
 
 
 def _windows(lags: Lags, steps: tuple[Step, ...], periods: Sizes, sizes: Sizes) -> Array:

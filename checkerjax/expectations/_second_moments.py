@@ -133,7 +133,7 @@ def second_moments(
         op, stack, channels=channels, ndim=len(after) or 1, width=width, initialiser=initialiser, gains=gains
     )
     sources = signs.sources()
-    x = (_Group(channels, _input_map(op, input, size, gains or ()), Sign(next(sources))),)
+    x = (_Group(channels, _input_map(op, input, size, () if gains is None else gains), Sign(next(sources))),)
     maps = [_mean(field) for field in _run(f"{op}: ", stack, weights, x, sources)]
     return tuple(maps) if per_layer else maps[-1]
 

@@ -77,6 +77,8 @@ def _sum(node: Node, parts: list[Part], before: Field) -> Part:
         _plus([part.mean for part in parts]),
         all(part.gaussian for part in parts),
         start=parts[0].start,
+        mixed=any(part.mixed for part in parts),
+        approximate=any(part.approximate for part in parts),
     )
     return _closed(summed, terms, before)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from checkerjax._checks import one_of
+from checkerjax._checks import concrete, one_of
 from checkerjax.images._forensics_moments import CELLS, interior, margin_of
 from checkerjax.images._picture import FULL_SCALES, Picture
 
 SQUASHES = ("tanh", "linear")
 LONGEST = 4  # stride: its period must fit
 MOST_CHANNELS = 3
-FINE = 2.0**-20  # of the range: the step of values that were not rounded to 8 or 16 bits
+STEP = 2 / 255  # of 8 bits, in [-1, 1]: what the calibration has
+FINE = 2.0**-20  # of values that were not rounded to 8 or 16 bits
 
 
 class Field(NamedTuple):
@@ -34,8 +36,11 @@ def as_field(op: str, images: Any, squash: str) -> Field:
     kept, notes = _channels(op, inner)
     inner = inner[..., kept]
     if squash == "linear":
-        return Field(inner.astype(np.float64), batch.shape, 0.0, notes)
+        values = inner.astype(np.float64)
+        return Field(values / np.abs(values).max(), batch.shape, 0.0, notes)  # squares are not to overflow
     unit, step = _unit(op, inner)
+    if np.abs(unit).max() > 1 - step / 2:  # what was cut off could have been anything: a few would outweigh all others
+        step = STEP
     edge = 1 - step / 4  # where samples of the last step are, half of which was cut off
     clipped = float(np.mean(np.abs(unit) > 1 - step / 2))
     return Field(np.arctanh(np.clip(unit, -edge, edge)), batch.shape, clipped, notes)
@@ -85,10 +90,12 @@ def _samples(op: str, index: int, image: Any) -> Any:
 
 
 def _array(op: str, name: str, value: Any) -> np.ndarray:
-    if value is None or callable(value) or isinstance(value, (str, bytes)):
+    if value is None or callable(value) or isinstance(value, (str, bytes, Iterator)):
         raise TypeError(
             f"{op}: {name} must be an array; got {type(value).__name__}. Files are read with checkerjax.read_image."
         )
+    if concrete(value) is None:
+        raise TypeError(f"{op}: {name} must have values; it is being traced. Call {op} outside jit.")
     array = np.asarray(value)
     if array.dtype.kind not in "fui":
         raise TypeError(f"{op}: {name} must be real numbers; got {array.dtype}.")
@@ -104,7 +111,8 @@ def _array(op: str, name: str, value: Any) -> np.ndarray:
 def _check_size(op: str, batch: np.ndarray) -> None:
     if batch.shape[-1] not in range(1, MOST_CHANNELS + 1):
         raise ValueError(
-            f"{op}: images must have 1 to {MOST_CHANNELS} channels; got shape {batch.shape}. Leave out transparency."
+            f"{op}: images must have 1 to {MOST_CHANNELS} channels; got shape {batch.shape}. Channels come last; leave "
+            "out transparency."
         )
     if len(batch) == 0:
         raise ValueError(f"{op}: images must hold at least one image; got shape {batch.shape}.")
@@ -142,4 +150,4 @@ def _unit(op: str, inner: np.ndarray) -> tuple[np.ndarray, float]:
         )
     unit = inner.astype(np.float64) if low < 0 else inner.astype(np.float64) * 2 - 1
     levels = (unit + 1) * 127.5
-    return unit, 2 / 255 if np.abs(levels - np.round(levels)).max() < 1e-3 else FINE
+    return unit, STEP if np.abs(levels - np.round(levels)).max() < 1e-3 else FINE

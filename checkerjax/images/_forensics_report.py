@@ -6,6 +6,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 UNRESOLVED = "cannot tell"
+CONSIDERED = (
+    "only these are considered, as the last layer, with weights as drawn; of other kernels and strides, of trained\n"
+    "weights, and of pictures that were resized or compressed since, the set says nothing"
+)
 
 
 class Suspect(NamedTuple):
@@ -60,7 +64,7 @@ class ForensicsReport:
         """One line."""
         left = [s.name for s in self.set]
         if left == ["none"]:
-            return "none: no trace of an upsampler whose random weights are not tied"
+            return "none: no trace of a last upsampler of those below, with random weights that are not tied"
         if self.kernel is not None and self.stride is not None:
             return f"k{self.kernel} s{self.stride}"
         if self.stride is not None:
@@ -88,6 +92,7 @@ class ForensicsReport:
                 f"{'*' if s.p > self.alpha else ' '} {s.name:14}  {s.probability:11.3f}  {s.p:5.2f}  {depths}".rstrip()
             )
         rows += [f"period {s.period}: phase powers differ by {s.ratio:.2f} (+-{s.error:.1%} each)" for s in self.seen]
+        rows.append(CONSIDERED)
         return "\n".join([*rows, *(f"note: {note}" for note in self.notes)])
 
 
