@@ -290,3 +290,16 @@ def test_sizes_are_found_where_none_is_given():
     for text in ("conv k9 valid, deconv k4 s2", "deconv k3 s3, conv k5 s2"):
         size = cj.expect(text, ndim=1).size
         assert min(stacks.output_size(text, size)) >= 1
+
+
+def test_conditions_of_the_gradient_are_told_where_it_has_a_period():
+    found = cj.expect("conv k7 s2", ndim=1)
+    assert found.conditions is not None
+    assert [row.holds for row in found.conditions.rows] == [True] * 5
+    back = found.gradient_conditions
+    assert back is not None
+    assert [row.holds for row in back.rows] == [False] * 5
+    assert back["3"].number == pytest.approx(4 / 3)
+    assert "gradients of conv k7 s2: linear part" in str(found)
+    assert found.to_dict()["gradient_conditions"] == back.to_dict()
+    assert cj.expect("deconv k4 s2", ndim=1).gradient_conditions is None

@@ -112,7 +112,8 @@ class PeriodicCovariance:
         Args:
           statistic: "lattice_ratio" or "lattice_share", as in `spectra`: energies are summed over channels and images.
           channels: independent channels that are summed; those of the field if None.
-          images: of one network, with independent inputs, that are summed.
+          images: of one network, with independent inputs, that are summed. More than 1 needs many channels in the
+            input too: of few, images that differ meet weights that the closed form takes for independent.
           period: as in `line_powers`.
           primitive: count the primitive lines only.
 

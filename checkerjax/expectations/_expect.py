@@ -106,7 +106,11 @@ def expect(
         missing["flat"] = "a latent has no space in which it could be flat; see the lines of the white one."
     moments = known("moments", exact_moments)
     decided = known("conditions", lambda: conditions(stack, ndim=ndim, **random))
-    return Expectation(stack, sizes, ndim, white, flat, backward, moments, decided, missing)
+    decided_back = None
+    if backward is not None and math.prod(backward.white.period) > 1:
+        decided_back = known("gradient_conditions", lambda: conditions(stack, ndim=ndim, backward=True, **random))
+    fields = white, flat, backward, moments
+    return Expectation(stack, sizes, ndim, *fields, decided, gradient_conditions=decided_back, missing=missing)
 
 
 def _size(op: str, stack: Stack, size: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:

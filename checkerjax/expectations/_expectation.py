@@ -61,6 +61,7 @@ class Expectation:
     gradient: Gradient | None
     moments: np.ndarray | None  # E[y(n)^2] for an input of mean square 1, exact, borders included: [*o]
     conditions: Conditions | None  # of the linear part
+    gradient_conditions: Conditions | None = None  # the same of the input's gradient, where that has a period
     missing: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by name, why one of these is None
 
     @functools.cached_property
@@ -128,6 +129,7 @@ class Expectation:
             "periods": [row._asdict() for row in self.periods],
             "exact_second_moments": self.moments is not None,
             "conditions": self.conditions and self.conditions.to_dict(),
+            "gradient_conditions": self.gradient_conditions and self.gradient_conditions.to_dict(),
             "approximate": list(self.approximate),
             "missing": dict(self.missing),
         }

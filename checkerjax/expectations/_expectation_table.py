@@ -20,6 +20,7 @@ NAMES = {
     "gradient": "the gradient of the input",
     "moments": "exact second moments",
     "conditions": "conditions",
+    "gradient_conditions": "conditions of the gradient",
 }
 SHOWN = 16  # phase powers that are written out
 
@@ -34,8 +35,9 @@ def table(found: Expectation) -> str:
         lines += ["", "at random initialisation, in expectation over weights and inputs:", *(f"  {t}" for t in known)]
     if found.periods and any(value is not None for row in found.periods for value in row[1:]):
         lines += ["", *_periods(found)]
-    if found.conditions is not None:
-        lines += ["", str(found.conditions)]
+    for decided in (found.conditions, found.gradient_conditions):
+        if decided is not None:
+            lines += ["", str(decided)]
     for name, why in found.missing.items():
         lines.append(f"no closed form for {NAMES[name]}: {why}")
     return "\n".join(part for text in lines for line in text.split("\n") for part in _wrapped(line))

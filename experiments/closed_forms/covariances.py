@@ -66,13 +66,22 @@ def cases(config: Config) -> Iterator[tuple[Case, dict[str, np.ndarray]]]:
         yield case, expected
 
 
+def field_of(case: Case, kind: str) -> PeriodicCovariance:
+    """The closed form. Of the width nothing depends: fan-in cancels, and joined channels are as many in each branch."""
+    stack, size = case.torus()
+    return covariance(stack, size, ndim=case.ndim, channels=16, width=16, input=kind)
+
+
+def approximate(case: Case) -> bool:
+    """Whether the closed form says of itself that it is not the limit."""
+    return any(field_of(case, kind).approximate for kind in kinds(case))
+
+
 def closed_form(case: Case) -> dict[str, np.ndarray]:
     """Expectations by kind; ValueError where there are none."""
-    stack, size = case.torus()
     found = {}
     for kind in kinds(case):
-        # Of the width nothing depends here: fan-in cancels, and joined channels are as many in each branch.
-        field = covariance(stack, size, ndim=case.ndim, channels=16, width=16, input=kind)
+        field = field_of(case, kind)
         found |= {f"{kind} phases": field.phase_powers(), f"{kind} lags": _lags_of(field, case)}
         if kind == "flat":
             found["lines"] = field.line_powers()
@@ -203,7 +212,8 @@ def main(config: Config, folder: pathlib.Path | None, stop_after: int | None = N
             break
         if number < len(results["rows"]):
             continue
-        row: dict[str, Any] = {"case": case.text(), "batches": case.batches(), "widths": {}}
+        row: dict[str, Any] = {"case": case.text(), "batches": case.batches(), "approximate": approximate(case)}
+        row["widths"] = {}
         for width, draws in zip(config.widths, config.draws):
             draws = draws // 8 if case.batches() else draws
             found = simulate(case, width, draws, np.random.default_rng([config.seed, number, width]))

@@ -18,6 +18,13 @@ KINDS = {
 }
 
 
+GROUPS = {  # with batch norm, and said to be approximate
+    "without batch norm": (False, False),
+    "with it": (True, False),
+    "with it, approximate": (True, True),
+}
+
+
 def table(results: dict[str, Any]) -> str:
     """The results as text."""
     config, rows = results["config"], results["rows"]
@@ -45,8 +52,8 @@ def table(results: dict[str, Any]) -> str:
 def _scores(results: dict[str, Any]) -> list[str]:
     """How many statistics lie beyond some standard errors, with what independent normals would have."""
     lines = ["Deviations in standard errors; in brackets what as many independent normals would have:"]
-    for title, batches in (("without batch norm", False), ("with", True)):
-        rows = [row for row in results["rows"] if row["batches"] == batches]
+    for title, kind in GROUPS.items():
+        rows = [row for row in results["rows"] if (row["batches"], row["approximate"]) == kind]
         for width in map(str, results["config"]["widths"] if rows else ()):
             z = np.abs(np.concatenate([_z(one) for row in rows for one in row["widths"][width].values()]))
             counts = [f"{(z > c).sum()} ({z.size * math.erfc(c / math.sqrt(2)):.1f}) beyond {c}" for c in (1, 2, 3, 4)]
@@ -62,10 +69,12 @@ def _excesses(results: dict[str, Any]) -> list[str]:
         "over stacks, with two standard errors; and the exponent of its fall with width, from one width to the next.",
         f"{'':<24}{'stacks':>8}" + "".join(f"{f'width {w}':>26}" for w in widths),
     ]
-    for name, kinds in [("all", list(KINDS)), *((title, [kind]) for kind, title in KINDS.items())]:
-        chosen = [row for row in results["rows"] if any(kind in row["widths"][str(widths[0])] for kind in kinds)]
+    exact, approximate = ([row for row in results["rows"] if row["approximate"] == is_] for is_ in (False, True))
+    groups = [("all", exact, list(KINDS)), *((title, exact, [kind]) for kind, title in KINDS.items())]
+    for name, rows, kinds in [*groups, ("said to be approximate", approximate, list(KINDS))]:
+        chosen = [row for row in rows if any(kind in row["widths"][str(widths[0])] for kind in kinds)]
         squares = np.array([[_excess(row, str(w), kinds) for w in widths] for row in chosen]).reshape(-1, len(widths))
-        if not len(squares):
+        if not chosen:
             continue
         mean, error = squares.mean(0), squares.std(0) / math.sqrt(len(squares))
         cells = [f"{_root(m):.4f} [{_root(m - 2 * e):.4f}, {_root(m + 2 * e):.4f}]" for m, e in zip(mean, error)]
