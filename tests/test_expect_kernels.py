@@ -264,6 +264,11 @@ KERNEL = ({"kernel": np.ones((3, 1, 1))},)
             ValueError,
             "must be Hermitian",
         ),
+        (
+            lambda: conditional_spectrum([{"kernel": 1j * KERNEL[0]["kernel"]}], "conv k3", 8),
+            TypeError,
+            "params must be real; got complex",
+        ),
         (lambda: conditional_spectrum(KERNEL, "conv k3", 8, pointwise="skip"), ValueError, "pointwise must be one of"),
         (
             lambda: conditional_spectrum(JOINED, "parallel(blur | parallel(blur | blur) concat)", 8),

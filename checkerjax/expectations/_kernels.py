@@ -76,7 +76,7 @@ def conditional_spectrum(
     Raises:
       ValueError: for layers that are not linear, parameters that do not fit, a size that is no multiple of the input
         period, a dense layer, centres="corners", or an input whose power is negative somewhere.
-      TypeError: for a stack that is none, or a spectrum that is not numeric.
+      TypeError: for a stack that is none, complex parameters, or a spectrum that is not numeric.
 
     Example:
       >>> kernel = np.array([1.0, 2.0, 1.0]).reshape(3, 1, 1)
@@ -97,6 +97,8 @@ def conditional_spectrum(
         raise ValueError(f"{op}: size must be an int, or one int for each of 1 to 3 axes; got {size!r}.")
     if one_of(op, "pointwise", pointwise, POINTWISE_RULES) == "refuse":
         check_linear(f"{op}: ", whole)
+    if any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(params)):
+        raise TypeError(f"{op}: params must be real; got complex numbers.")
     entries = as_arrays(params)
     channels = first_channels(whole, entries) if channels is None else as_int(op, "channels", channels, minimum=1)
     chain, _ = linear_parts(f"{op}: ", whole, entries, channels, len(sizes))
