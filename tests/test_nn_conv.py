@@ -143,6 +143,16 @@ def test_a_discriminators_checkpoint_is_read(rng):
     assert new.shape == (2, 4, 4, 16)
 
 
+def test_ranks_need_no_promotion(rng):
+    x = rng.normal(size=(2, 8, 3)).astype("f4")
+    with jax.numpy_rank_promotion("raise"):
+        for shape in (x.shape, (1, *x.shape), x.shape[1:], (0, *x.shape[1:])):
+            field = jnp.asarray(np.resize(x, shape))
+            y: Any = cnn.Conv(2, 3, 2).init_with_output(jax.random.key(0), field)[0]
+            assert y.shape == (*shape[:-2], 4, 2)
+            assert cnnx.Conv(3, 2, 3, 2, rngs=nnx.Rngs(0))(field).shape == y.shape
+
+
 @pytest.mark.parametrize("wide", [None, jnp.float32])
 def test_narrow_numbers_are_summed_as_asked(rng, wide):
     x, kernel = rng.normal(size=(1, 9, 4)), rng.normal(size=(3, 4, 2))
@@ -157,24 +167,45 @@ def test_narrow_numbers_are_summed_as_asked(rng, wide):
         np.testing.assert_allclose(own.astype("f4"), expected.astype("f4"), rtol=1e-5 if wide else 1e-2)
 
 
-def test_another_convolution_takes_laxs_place(rng):
+@pytest.mark.parametrize("padding", ["SAME", "valid", "CIRCULAR", "CAUSAL", 1, (2,), ((1, 2),)])
+def test_another_convolution_takes_laxs_place_and_is_called_as_by_flax(rng, padding):
     calls = []
 
-    def doubled(*args, **options):
-        calls.append(options["dimension_numbers"])
-        return 2 * lax.conv_general_dilated(*args, **options)
+    def doubled(x, kernel, strides, padding, **options):
+        if not isinstance(padding, str):  # after CIRCULAR and CAUSAL Flax says "VALID", which is the same
+            padding = "VALID" if padding == [(0, 0)] else padding
+        calls.append((strides, padding, options))
+        return 2 * lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
     x = rng.normal(size=(2, 6, 3)).astype("f4")
-    for package in (cnn, flax.linen):
-        plain: Any
-        plain, variables = package.Conv(2, 3).init_with_output(jax.random.key(0), x)
-        for other in ({"conv_general_dilated": doubled}, {"conv_general_dilated_cls": lambda: doubled}):
-            np.testing.assert_allclose(package.Conv(2, 3, **other).apply(variables, x), 2 * plain, rtol=1e-5)
-    own = cnnx.Conv(3, 2, 3, conv_general_dilated=doubled, rngs=nnx.Rngs(0))
-    plain = nnx.Conv(3, 2, 3, rngs=nnx.Rngs(0))
-    np.testing.assert_allclose(own(x), 2 * plain(x), rtol=1e-5)
-    assert len(set(calls)) == 1
-    assert len(calls) == 5
+    given: Any = {"conv_general_dilated": doubled, "padding": padding}
+    _, variables = flax.linen.Conv(2, 3, padding=padding).init_with_output(jax.random.key(0), x)
+    makes: Any = {"conv_general_dilated_cls": lambda: doubled, "padding": padding}
+    for options in (given, makes):
+        own, flaxs = (package.Conv(2, 3, **options).apply(variables, x) for package in (cnn, flax.linen))
+        np.testing.assert_array_equal(own, flaxs)
+    for wide in (None, jnp.float32):
+        own, flaxs = (
+            package.Conv(3, 2, 3, preferred_element_type=wide, **given, rngs=nnx.Rngs(0))(x) for package in (cnnx, nnx)
+        )
+        np.testing.assert_array_equal(own, flaxs)
+    for own, flaxs in zip(calls[::2], calls[1::2]):
+        assert own[2] == flaxs[2]
+        assert own[:2] == flaxs[:2] or padding == "CAUSAL"  # zeros are added before there, within the call here
+
+
+def test_laxs_own_convolution_is_not_another():
+    text = str(jax.make_jaxpr(cnn.Conv(2, 3, conv_general_dilated=lax.conv_general_dilated).init)(
+        jax.random.key(0), jnp.ones((1, 4, 3))
+    ))  # fmt: skip
+    assert "checkerjax_gather" in text
+
+
+def test_a_mask_that_is_replaced_is_checked():
+    for layer in (cnnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0)), cnnx.ConvTranspose(3, 4, (3, 3), rngs=nnx.Rngs(0))):
+        layer.mask = nnx.data(jnp.ones((1, 1, 3, 4)))
+        with pytest.raises(ValueError, match="mask must have the shape of the kernel"):
+            layer(jnp.ones((1, 8, 8, 3)))
 
 
 class Down(flax.linen.Module):

@@ -291,10 +291,10 @@ import functools, json
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from checkerjax import conv, conv_transpose
-from checkerjax.ops import _tiles
+from checkerjax.ops import _contractions, _tiles
 
 rng = np.random.default_rng(0)
-x, kernel = rng.normal(size=(4, 5, 2)).astype("f"), rng.normal(size=(3, 2, 3)).astype("f")
+on_cpu = _contractions.choose
 close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
 failed = {}
 
@@ -302,8 +302,9 @@ def gradients(op, method):
     loss = lambda x, kernel: jnp.sum(jnp.sin(op(x, kernel, stride=2, method=method)))
     return loss, jax.grad(loss, (0, 1))
 
-def check(op, method, columns, kind):
-    _tiles.COLUMNS = columns
+def check(op, method, columns, kind, ndim=1, choose=on_cpu):
+    _tiles.COLUMNS, _contractions.choose = columns, choose
+    x, kernel = rng.normal(size=(4, *[5, 4][:ndim], 2)).astype("f"), rng.normal(size=(*[3, 3][:ndim], 2, 3)).astype("f")
     expected = jax.device_get(jax.jit(gradients(op, "lax")[1])(x, kernel))
     loss, gradient = gradients(op, method)
     mesh = jax.make_mesh((2,), ("batch",), axis_types=(kind,))
@@ -322,7 +323,7 @@ def check(op, method, columns, kind):
                 jax.tree.map(close, jax.device_get(jax.jit(work)(*inputs)), expected)
                 jax.export.export(jax.jit(work), platforms=["cuda"])(*inputs)  # lowers, in the form of that platform
         except Exception as error:
-            name = f"{kind.name} {way} {op.__name__} {method}, {columns} bytes"
+            name = f"{kind.name} {way} {op.__name__} {method}, {ndim} axes, {columns} bytes, {choose.__name__}"
             failed[name] = f"{type(error).__name__}: {error}"[:400]
 
 for op, method, columns, kind in (
@@ -334,6 +335,14 @@ for op, method, columns, kind in (
     (conv_transpose, "auto", 2**23, AxisType.Explicit),
 ):
     check(op, method, columns, kind)
+
+def elsewhere(*shapes):  # what other backends choose
+    return "lax"
+
+for kind in (AxisType.Auto, AxisType.Explicit):
+    for op in (conv, conv_transpose):
+        check(op, "auto", 2**23, kind, ndim=2)
+        check(op, "auto", 2**23, kind, choose=elsewhere)
 print(json.dumps([jax.device_count(), failed]))
 """
 

@@ -69,4 +69,4 @@ def promoted(dtype: Any, *arrays: Any) -> list[Any]:
 
 
 def with_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
-    return y if bias is None else y + bias.astype(y.dtype)
+    return y if bias is None else y + bias.astype(y.dtype).reshape((1,) * (y.ndim - bias.ndim) + bias.shape)

@@ -28,6 +28,7 @@ class Strided:
     """The static arguments of one layer; `place` is what its errors call it, `other` what convolves in lax's place."""
 
     place: str
+    flavour: str  # "linen" or "nnx"
     features: int
     other: Callable[..., jax.Array] | None
     kernel_size: Any
@@ -41,9 +42,13 @@ class Strided:
     preferred_element_type: Any
 
     @classmethod
-    def of(cls, place: str, module: Any, features: int, other: Callable[..., jax.Array] | None) -> Strided:
+    def of(
+        cls, place: str, flavour: str, module: Any, features: int, other: Callable[..., jax.Array] | None
+    ) -> Strided:
         """Of a linen or nnx module, which have the same attributes but for the features."""
-        return cls(place, features, other, *(getattr(module, field.name) for field in dataclasses.fields(cls)[3:]))
+        other = None if other is lax.conv_general_dilated else other
+        options = (getattr(module, field.name) for field in dataclasses.fields(cls)[4:])
+        return cls(place, flavour, features, other, *options)
 
     @property
     def sizes(self) -> Ints:
@@ -84,22 +89,25 @@ class Strided:
         expected = kernel.shape[-2] * self.feature_group_count
         if channels != expected:
             raise ValueError(f"{self.place}: inputs must have {expected} channels, as the kernel has; got {channels}.")
-        inputs, kernel = widened(self.place, inputs, kernel, self.preferred_element_type)
+        if self.other is None:  # any other knows by itself what to sum in
+            inputs, kernel = widened(self.place, inputs, kernel, self.preferred_element_type)
         if self.equal_gains:
             kernel = expand_equal_gains(kernel, self.stride)
         return with_bias(over_batch(lambda x: self._read(x, kernel, out_sharding), inputs, ndim), bias)
 
     def _read(self, x: jax.Array, kernel: jax.Array, out_sharding: Any) -> jax.Array:
         x, pads = self._padded(x)
-        if self.other is not None or out_sharding is not None:
-            return self._as_lax(self.other or lax.conv_general_dilated, x, kernel, pads, out_sharding)
+        if self.other is not None:
+            return self._by_other(x, kernel, pads, out_sharding)
+        if out_sharding is not None:
+            return self._by_lax(x, kernel, pads, out_sharding=out_sharding)
         if math.prod(self.stretch) == 1:
             x, pads = _cropped(x, pads)
             groups, precision = self.feature_group_count, self.precision
             return correlate(self.place, x, kernel, self.stride, pads, self.dilation, groups, precision)
         if math.prod(self.stride) == 1 and self.feature_group_count == 1:
             return self._stamped(x, kernel, pads)
-        return self._as_lax(lax.conv_general_dilated, x, kernel, pads, None)
+        return self._by_lax(x, kernel, pads)
 
     def _stamped(self, x: jax.Array, kernel: jax.Array, pads: Pairs) -> jax.Array:
         """A convolution of the stretched field alone is a transposed one, whose gradients have faster forms."""
@@ -114,20 +122,30 @@ class Strided:
             precision=self.precision,
         )
 
-    def _as_lax(self, convolve: Any, x: jax.Array, kernel: jax.Array, pads: Pairs, out_sharding: Any) -> jax.Array:
-        self._output_size(x.shape[1:-1], pads)
+    def _by_other(self, x: jax.Array, kernel: jax.Array, pads: Pairs, out_sharding: Any) -> jax.Array:
+        """As Flax calls it: strings that lax has for paddings stay strings; more arguments for nnx than for linen."""
+        known = isinstance(self.padding, str) and self.padding not in (*AROUND, "CAUSAL")
+        padding = self.padding if known else [*pads]
+        more = {} if self.flavour == "linen" else {"out_sharding": out_sharding}
+        if self.preferred_element_type is not None:
+            more["preferred_element_type"] = self.preferred_element_type
+        return self._by_lax(x, kernel, padding, self.other, **more)
+
+    def _by_lax(self, x: jax.Array, kernel: jax.Array, padding: Any, convolve: Any = None, **more: Any) -> jax.Array:
+        if not isinstance(padding, str):
+            self._output_size(x.shape[1:-1], padding)
         image, weights = LAYOUTS[len(self.sizes)]
-        return convolve(
+        return (convolve or lax.conv_general_dilated)(
             x,
             kernel,
             self.stride,
-            pads,
+            padding,
             lhs_dilation=self.stretch,
             rhs_dilation=self.dilation,
             dimension_numbers=lax.conv_dimension_numbers(x.shape, kernel.shape, (image, weights, image)),
             feature_group_count=self.feature_group_count,
             precision=self.precision,
-            **({} if out_sharding is None else {"out_sharding": out_sharding}),
+            **more,
         )
 
     def _output_size(self, size: Ints, pads: Pairs) -> Ints:
@@ -163,5 +181,6 @@ def _cropped(x: jax.Array, pads: Pairs) -> tuple[jax.Array, Pairs]:
     """Negative paddings carried out."""
     if all(p >= 0 for pair in pads for p in pair):
         return x, pads
-    kept = [slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(x.shape[1:-1], pads)]
-    return x[(slice(None), *kept)], tuple((max(low, 0), max(high, 0)) for low, high in pads)
+    for axis, (low, high) in enumerate(pads, 1):
+        x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)
+    return x, tuple((max(low, 0), max(high, 0)) for low, high in pads)

@@ -72,7 +72,8 @@ def kernel(small: jax.Array, large: jax.Array, grid: Grid, precision: lax.Precis
     """The kernel's part in `gather`, transposed: `[*k, small channels, large channels]`."""
     shape = (*grid.kernel, small.shape[-1], large.shape[-1])
     whole = NamedSharding(jax.typeof(small).sharding.mesh, PartitionSpec())  # a mesh with explicit axes asks
-    unknown = jax.ShapeDtypeStruct(shape, small.dtype, sharding=whole)
+    # Varying over the axes of a shard_map as `small` does: else it is cast, and the cast transposes to a second sum.
+    unknown = jax.typeof(small).update(shape=shape, weak_type=False, sharding=whole)
     pull = jax.linear_transpose(lambda k: gather(large, k, grid, precision), unknown)
     return pull(small)[0]
 

@@ -70,7 +70,8 @@ class Conv(nn.Conv):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`."""
         make = self.conv_general_dilated_cls
-        layer = Strided.of(place_of(self), self, self.features, make() if make else self.conv_general_dilated)
+        other = make() if make else self.conv_general_dilated
+        layer = Strided.of(place_of(self), "linen", self, self.features, other)
         shape = layer.kernel_shape(channels_of(layer.place, inputs, len(layer.sizes)))
         check_mask(layer.place, self.mask, shape, equal_gains=self.equal_gains)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)

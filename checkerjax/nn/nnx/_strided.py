@@ -138,14 +138,13 @@ class Conv(nnx.Conv):
         self.kernel_shape = shape
 
     def _layer(self) -> Strided:
-        given = self.conv_general_dilated
-        other = None if given is lax.conv_general_dilated else given
-        return Strided.of(type(self).__name__, self, self.out_features, other)
+        return Strided.of(type(self).__name__, "nnx", self, self.out_features, self.conv_general_dilated)
 
     def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`; `out_sharding` as in Flax."""
-        kernel = self.kernel[...]
+        kernel, layer = self.kernel[...], self._layer()
+        check_mask(layer.place, self.mask, kernel.shape, equal_gains=self.equal_gains)
         kernel = kernel if self.mask is None else kernel * self.mask
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, bias = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
-        return self._layer()(inputs, kernel, bias, out_sharding=out_sharding)
+        return layer(inputs, kernel, bias, out_sharding=out_sharding)

@@ -146,8 +146,9 @@ class ConvTranspose(nnx.ConvTranspose):
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[*batch, *spatial, I]` to `[*batch, *o, O]`."""
-        kernel = self.kernel[...]
+        kernel, layer = self.kernel[...], self._layer()
+        check_mask(layer.place, self.mask, kernel.shape, equal_gains=self.equal_gains)
         kernel = kernel if self.mask is None else kernel * self.mask
         bias = None if self.bias is None else self.bias[...]
         inputs, kernel, bias = self.promote_dtype((inputs, kernel, bias), dtype=self.dtype)
-        return self._layer()(inputs, kernel, bias)
+        return layer(inputs, kernel, bias)
