@@ -1,8 +1,8 @@
 """Layers for Flax, initialisers, optax transformations, surgery on trained models: parameters here, arithmetic in ops.
 
 `linen` and `nnx` have the same layers under the same names; nothing of Flax is imported before one of them is used.
-Write `import checkerjax.nn.linen as cnn` (or `nnx`) beside `flax.linen`: `cnn.ConvTranspose` takes the place of
-Flax's, with the same arguments, parameters and numbers.
+Write `import checkerjax.nn.linen as cnn` (or `nnx`) beside `flax.linen`: `cnn.Conv` and `cnn.ConvTranspose` take
+the place of Flax's, with the same arguments, parameters and numbers.
 """
 
 from __future__ import annotations
