@@ -12,6 +12,7 @@ import pytest
 
 from checkerjax import count, expect, parse_stack, stacks
 from checkerjax.expectations._dense import LIMIT, dense_covariance
+from checkerjax.expectations._periodic import covariance
 from checkerjax.expectations._second_moments import second_moments
 from tests import stack_oracles
 
@@ -312,3 +313,14 @@ def test_a_table_says_what_is_approximate():
     assert "some per cent from it, for batch norm: white input, flat input, the gradient" in str(found)
     assert found.to_dict()["approximate"] == ["white", "flat", "gradient"]
     assert expect(text.removesuffix(", tanh"), ndim=1, channels=4).approximate == ()
+
+
+@pytest.mark.parametrize("width", [jnp.float32, jnp.float64])
+def test_rounding_alone_makes_nothing_approximate(width):
+    with jax.enable_x64(width == jnp.float64):
+        gains = [jnp.asarray(value, width) for value in (0.7, 1.3)]  # which make all arrays JAX's, of their dtype
+        found = dense_covariance("deconv k3 s2, relu, conv k3, batchnorm", (6,), channels=4, gains=gains)
+        assert found.own.dtype == width
+        assert not dense_covariance("deconv k3 s2, relu, batchnorm", (6,), channels=4, gains=gains[:1]).approximate
+        periodic = covariance("deconv k3 s2, relu, batchnorm", 6, ndim=1, channels=4, gains=gains[:1])
+        assert not periodic.approximate

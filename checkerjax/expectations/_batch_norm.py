@@ -19,6 +19,7 @@ import numpy as np
 
 from checkerjax._checks import concrete
 from checkerjax.expectations import _lags as lags_
+from checkerjax.expectations._divisors import channels_differ, check_positive
 from checkerjax.expectations._lags import Array, Lags
 from checkerjax.expectations._parts import Part, Scale, Term, may_differ_from_zero
 from checkerjax.expectations._program import Node
@@ -37,20 +38,13 @@ def _per_unit(place: str, layer: layers.BatchNorm, part: Part) -> Part:
     own, between = part.own, part.between
     own = own.map(own.values - lags_.tiled(between, own.periods, own.sizes).values)
     variance = lags_.diagonal(own) + layer.epsilon
-    _check_positive(place, variance)
+    check_positive(place, variance)
     root = own.values.__array_namespace__().sqrt(variance)
     own = own.map(layer.std**2 * own.values / (lags_.at_first(root, own) * lags_.at_second(root, own)))
     terms = () if part.terms == () else None
-    nothing, approximate = between.map(between.values * 0.0), part.approximate or part.mixed
-    return part._replace(
-        own=own, between=nothing, mean=part.mean * 0.0, terms=terms, scales=(), approximate=approximate
-    )
-
-
-def _check_positive(place: str, variance: Array) -> None:
-    known = concrete(variance)
-    if known is not None and not np.all(known > 0):
-        raise ValueError(f"{place}: what comes in has no variance to be divided by. Give the layer an epsilon.")
+    nothing = between.map(between.values * 0.0)
+    after = part._replace(own=own, between=nothing, mean=part.mean * 0.0, terms=terms, scales=())
+    return after._replace(approximate=part.approximate or part.mixed)
 
 
 def _per_channel(place: str, layer: layers.BatchNorm, part: Part) -> Part:
@@ -63,7 +57,7 @@ def _per_channel(place: str, layer: layers.BatchNorm, part: Part) -> Part:
 
     own, between = centred(part.own), centred(part.between)
     variance = xp.mean(lags_.diagonal(own)) + layer.epsilon
-    _check_positive(place, variance)
+    check_positive(place, variance)
     mean_after = part.mean - xp.mean(part.mean)
     scales, terms, mixed, approximate = (), part.terms, part.mixed, part.approximate
     if may_differ_from_zero(between.values):
@@ -83,16 +77,16 @@ def _per_channel(place: str, layer: layers.BatchNorm, part: Part) -> Part:
         mean_after = scale * mean_after
         if terms:
             terms = None if may_differ_from_zero(shared) else tuple(Term(scale * t.scale, t.steps) for t in terms)
-    known = {"mixed": mixed, "approximate": approximate}
-    return part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales, **known)
+    after = part._replace(own=own, between=between, mean=mean_after, terms=terms, scales=scales)
+    return after._replace(mixed=mixed, approximate=approximate)
 
 
 def _varies(between: Lags, mean: Array, variance: Array) -> bool:
-    """Whether what images share of a channel differs from channel to channel, beyond rounding."""
+    """Whether what images share of a channel differs from channel to channel."""
     periods = tuple(map(math.lcm, between.periods, mean.shape))
     between, mean = lags_.tiled(between, periods, periods), lags_.tiled_powers(mean, periods)
-    known = concrete((between.values - lags_.at_first(mean, between) * lags_.at_second(mean, between)) / variance)
-    return known is None or bool(np.abs(known).max() > 1e-9)
+    means = lags_.at_first(mean, between) * lags_.at_second(mean, between)
+    return channels_differ(between.values - means, variance)
 
 
 def squared_slopes(node: Node, before: Part, after: Part) -> Lags:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from checkerjax._checks import concrete
 from checkerjax.expectations._dense_steps import filtered, filtered_twice, flat, mixed_by_weights, pooled
+from checkerjax.expectations._divisors import channels_differ, check_positive
 from checkerjax.expectations._pointwise import dual, mean
 from checkerjax.expectations._variances import Weights
 from checkerjax.stacks import _layers as layers
@@ -152,13 +151,12 @@ def _normalised_channels(place: str, layer: layers.BatchNorm, part: Part) -> Par
     offset = shared[:, None] + shared - xp.mean(shared)
     own, between = own - offset, between - offset
     variance = xp.mean(xp.diagonal(own)) + layer.epsilon
-    _check_positive(place, variance)
-    mean = part.mean.reshape(-1) - xp.mean(part.mean)
-    random = concrete((between - mean[:, None] * mean) / variance)  # of channels' means, beyond rounding
-    varies = random is None or bool(np.abs(random).max() > 1e-9)
+    check_positive(place, variance)
+    average = part.mean.reshape(-1) - xp.mean(part.mean)
+    varies = channels_differ(between - average[:, None] * average, variance)
     own, between = ((layer.std**2 / variance * k).reshape(part.own.shape) for k in (own, between))
     scale = layer.std / xp.sqrt(variance)
-    average = scale * mean.reshape(part.size)
+    average = scale * average.reshape(part.size)
     known = concrete(shared)
     linear = not isinstance(part.link, str) and known is not None and not known.any()
     link = scale * part.link if linear and part.link is not None else _tangled(part)
@@ -171,13 +169,7 @@ def _normalised_units(place: str, layer: layers.BatchNorm, part: Part) -> Part:
     own = flat(part.own) - flat(part.between)
     xp = own.__array_namespace__()
     variance = xp.diagonal(own) + layer.epsilon
-    _check_positive(place, variance)
+    check_positive(place, variance)
     own = layer.std**2 * own / xp.sqrt(variance[:, None] * variance)
     nothing = part.between * 0.0
     return part._replace(own=own.reshape(part.own.shape), between=nothing, mean=part.mean * 0.0, link=_tangled(part))
-
-
-def _check_positive(place: str, variance: Array) -> None:
-    known = concrete(variance)
-    if known is not None and not np.all(known > 0):
-        raise ValueError(f"{place}: what comes in has no variance to be divided by. Give the layer an epsilon.")
